@@ -1,0 +1,55 @@
+# make demo        the whole pipeline on the embedded model, on CPU: a virtual environment, an install, a run
+# make test        every check: formatting, lints, types, import contracts, tests
+# make demo-model  train the demo model anew (about 40 minutes on one thread) into data/demo-model
+# make docs        write docs/cli.md from the commands' own help
+# make bench       how right the rows of the demo run are, against reference solutions
+#
+# CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
+#   make demo CPU_INDEX=1     adds PyTorch's own index of CPU wheels
+# BENCHMARKS=DIR              folder of real benchmark files, for the tests that need them
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+CPU_INDEX ?=
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+PIP_FLAGS := $(if $(CPU_INDEX),--extra-index-url $(TORCH_INDEX),)
+PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks $(BENCHMARKS),)
+# Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
+BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
+
+.PHONY: demo test lint install demo-model docs bench clean
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.[cpu,dev]' || { \
+		echo "make: the install failed. If pip found no CPU build of torch: make $(MAKECMDGOALS) CPU_INDEX=1" >&2; exit 1; }
+	$(BIN)/python -m pip uninstall --quiet --yes $(BROKEN_BESIDE_CPU_TORCH) 2>/dev/null || true
+	touch $@
+
+install: $(VENV)/installed
+
+demo: install
+	$(BIN)/datagen run demo --run $(RUN)
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+demo-model: install
+	$(BIN)/python -m datagen.demo.train --out data/demo-model
+
+docs: install
+	$(BIN)/python docs/write_cli.py
+
+bench: install
+	$(BIN)/python -m benchmarks.demo_agreement --run $(RUN)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,213 @@
+"""Every setting, defined once: its default, its help, its bounds, and whether it shapes a stage's results.
+
+A value comes from the default, else the recipe, else the flag; nothing else. TOML keys, command-line flags and the
+settings digest of a stage are all made from the dataclasses below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from datagen.errors import UsageError
+
+Config = TypeVar("Config")
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    shapes: bool = True,
+    flag: bool = True,
+    choices: tuple[str, ...] = (),
+    metavar: str = "",
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """A dataclass field with its help text.
+
+    shapes=False: the value does not change any single item's result, so a resumed run may change it.
+    flag=False: set in a recipe only.
+    """
+    bounds = {"at_least": at_least, "at_most": at_most}
+    known = {"help": text, "shapes": shapes, "flag": flag, "choices": choices, "metavar": metavar, **bounds}
+    return field(default=default, metadata=known)
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What every command shares."""
+
+    seed: int = setting(0, "seed of the whole run")
+    prompts: str = setting("", "prompts that replace the shipped ones, file by file", shapes=False, metavar="DIR")
+    sandbox_workers: int = setting(0, "sandbox processes; 0: one per core", shapes=False, flag=False, at_least=0)
+    unsafe_sandbox: bool = setting(False, "run programs even where isolation is too weak", shapes=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Which model answers, through what, and how it is loaded."""
+
+    engine: str = setting(
+        "vllm", "vllm, server (OpenAI-compatible), replay", choices=("vllm", "server", "replay"), shapes=False
+    )
+    model: str = setting("codellama/CodeLlama-7b-Instruct-hf", "Hub id, folder, or demo-model (ships with datagen)")
+    revision: str = setting("", "commit or branch of the model on the Hub")
+    dtype: str = setting("auto", "auto, bfloat16, float16 or float32")
+    quantization: str = setting("", "awq, gptq, fp8 ..., as vLLM names it")
+    chat_template: str = setting("", "Jinja file; none: plain text (default: the tokenizer's)", metavar="FILE")
+    tensor_parallel_size: int = setting(1, "GPUs that one model is split over", shapes=False, at_least=1)
+    max_model_len: int = setting(0, "context in tokens; 0: the model's, at most 8192", shapes=False, at_least=0)
+    gpu_memory_utilization: float = setting(
+        0.0, "share of the memory; 0: 0.92, split over the models", shapes=False, at_least=0, at_most=1
+    )
+    trust_remote_code: bool = setting(False, "allow code from the model's repository to run", shapes=False)
+    base_url: str = setting("", "server: its address, like http://localhost:8000/v1", shapes=False, metavar="URL")
+    concurrency: int = setting(256, "items in flight", shapes=False, at_least=1)
+    request_timeout: float = setting(600.0, "server: seconds until a request is retried", shapes=False, flag=False)
+    retries: int = setting(5, "server: tries after the first", shapes=False, flag=False, at_least=0)
+    replay: str = setting("", "replay: the run folder whose recorded calls answer", shapes=False, metavar="DIR")
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionsConfig:
+    """Questions: many per completion, varied by topic, difficulty and scenario."""
+
+    count: int = setting(0, "raw questions to generate, instead of --target", shapes=False, at_least=0)
+    target: int = setting(0, "unique questions to reach, in rounds; 0: 1000", shapes=False, at_least=0)
+    max_generated: int = setting(0, "raw questions at which to give up; 0: 4 x target", shapes=False, at_least=0)
+    per_prompt: int = setting(50, "questions asked for in one completion", at_least=1)
+    examples: int = setting(10, "example questions shown in a prompt", at_least=0)
+    topics: str = setting("topics.toml", "topics: a file, or one shipped in data/", metavar="FILE")
+    difficulties: tuple[str, ...] = setting(("easy", "medium"), "difficulties to draw from", flag=False)
+    min_words: int = setting(6, "drop shorter questions", flag=False, at_least=1)
+    max_words: int = setting(400, "drop longer questions", flag=False, at_least=1)
+    canary: float = setting(0.3, "least share that must parse after 100 prompts", shapes=False, at_least=0, at_most=1)
+    temperature: float | None = setting(None, "sampling temperature (default: the prompt's)", at_least=0)
+    top_p: float | None = setting(None, "nucleus sampling (default: the prompt's)", at_least=0, at_most=1)
+    max_tokens: int | None = setting(None, "tokens of a completion (default: the prompt's)", at_least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DedupConfig:
+    """Near-duplicates: word shingles, MinHash LSH, verified by the exact Jaccard similarity."""
+
+    threshold: float = setting(0.7, "Jaccard similarity of near-duplicates", at_least=0.05, at_most=1)
+    shingle: int = setting(3, "words in a shingle", at_least=1)
+    num_perm: int = setting(130, "permutations of a MinHash signature", at_least=16)
+
+
+@dataclass(frozen=True, slots=True)
+class SolveConfig:
+    """Tests first, then n candidates; the first that passes every test is kept."""
+
+    n: int = setting(10, "candidate solutions per question", at_least=1)
+    tests: str = setting(
+        "plain", "plain (the paper's) or consensus (files pooled, agreed asserts stay)", choices=("plain", "consensus")
+    )
+    test_files: int = setting(3, "consensus: test files pooled", at_least=1)
+    min_tests: int = setting(3, "usable tests that a question needs", at_least=1)
+    consensus: float = setting(0.4, "consensus: share of candidates that must agree", at_least=0, at_most=1)
+    temperature: float | None = setting(None, "temperature of solutions (default: the prompt's)", at_least=0)
+    top_p: float | None = setting(None, "nucleus sampling of solutions (default: the prompt's)", at_least=0, at_most=1)
+    max_tokens: int | None = setting(None, "tokens of a solution (default: the prompt's)", at_least=1)
+    tests_temperature: float | None = setting(None, "temperature of tests (default: the prompt's)", at_least=0)
+    cpu_seconds: float = setting(2.0, "CPU time that a program may use", at_least=0.05)
+    memory_mb: int = setting(512, "memory that a program may use", at_least=64)
+    limit: int = setting(0, "solve only the first N questions; 0: all", shapes=False, at_least=0)
+    canary: float = setting(0.3, "least share that must parse after 100 questions", shapes=False, at_least=0, at_most=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DecontaminateConfig:
+    """Rows that overlap a benchmark are dropped: OpenAI's procedure, with a minimum length where it acts."""
+
+    against: tuple[str, ...] = setting((), "benchmarks: names, files or Hub data sets", metavar="NAME")
+    field: str = setting("", "column of a benchmark's question (default: known names)")
+    substrings: int = setting(3, "random substrings of each benchmark item", at_least=1)
+    length: int = setting(50, "characters of a substring", at_least=1)
+    minimum: int = setting(20, "characters under which an item acts on nothing", at_least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """The data set as it is published."""
+
+    license: str = setting("", "licence of the data set, like apache-2.0 (asked for, never guessed)")
+    title: str = setting("", "name on the data set card")
+    shard_rows: int = setting(100_000, "rows of a Parquet shard", at_least=1)
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """A recipe's tables; UsageError if the file is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "Give a recipe's name or the path of a TOML file"
+        raise UsageError(f"cannot read {path} ({error})", hint=hint) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"not valid TOML: {error}", where=str(path)) from error
+
+
+def build(cls: type[Config], table: Mapping[str, Any], flags: Mapping[str, Any], *, where: str = "") -> Config:
+    """A config from a recipe's table and the flags given (None: not given).
+
+    An unknown key, a value of another type or out of bounds is a UsageError that names it.
+    """
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]  # every Config is a dataclass
+    for key in table:
+        if key not in known:
+            raise unknown_key(key, known, where)
+    given = dict(table) | {key: value for key, value in flags.items() if value is not None and key in known}
+    hints = get_type_hints(cls)
+    return cls(**{key: _checked(known[key], value, hints[key], where) for key, value in given.items()})
+
+
+def unknown_key(key: str, known: Mapping[str, Any], where: str) -> UsageError:
+    """The error for a key that no setting has, with the closest one as a suggestion."""
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"Known keys: {', '.join(sorted(known))}"
+    return UsageError(f"unknown key {key!r}", where=where, hint=hint)
+
+
+def kinds(hint: Any) -> tuple[type, ...]:
+    """The plain types a setting accepts: `float | None` gives (float, NoneType), `tuple[str, ...]` gives (tuple,)."""
+    if get_origin(hint) in (Union, UnionType):
+        return tuple(kind for part in get_args(hint) for kind in kinds(part))
+    return (get_origin(hint) or hint,)
+
+
+def _checked(spec: dataclasses.Field[Any], value: Any, hint: Any, where: str) -> Any:
+    allowed = kinds(hint)
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
+        value = float(value)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        wanted = " or ".join(kind.__name__ for kind in allowed if kind is not type(None))
+        raise UsageError(f"{spec.name} = {value!r} is not of type {wanted}", where=where, hint="Correct it")
+    _check_bounds(spec, value, where)
+    return value
+
+
+def _check_bounds(spec: dataclasses.Field[Any], value: Any, where: str) -> None:
+    low, high = spec.metadata["at_least"], spec.metadata["at_most"]
+    choices = spec.metadata["choices"]
+    if choices and value not in choices:
+        raise UsageError(f"{spec.name} = {value!r} is unknown", where=where, hint=f"Use one of {', '.join(choices)}")
+    if low is not None and value is not None and value < low:
+        raise UsageError(f"{spec.name} = {value} is under {low:g}", where=where, hint=f"Use {low:g} or more")
+    if high is not None and value is not None and value > high:
+        raise UsageError(f"{spec.name} = {value} is over {high:g}", where=where, hint=f"Use {high:g} or less")
+
+
+def shaping(config: Any) -> dict[str, Any]:
+    """The settings that shape each item's result, for a stage's settings digest."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("shapes", True)}

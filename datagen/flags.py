@@ -1,0 +1,81 @@
+"""Command-line flags made from the config dataclasses, with help that fits a screen."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, NoReturn, get_type_hints
+
+from datagen.config import kinds
+from datagen.errors import UsageError
+
+_NAMES = {int: "N", float: "X", str: "TEXT", tuple: "NAME"}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are UsageErrors, with the command's own --help as the next step."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"See {self.prog} --help")
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """One line per flag: its name, a short text, the default."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=110)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        return f"{', '.join(action.option_strings)} {self._format_args(action, str(action.metavar or action.dest))}"
+
+
+def add_flags(parser: argparse.ArgumentParser, table: str, cls: type, *, only: Iterable[str] = ()) -> None:
+    """A flag `--key-name` for each setting of `cls` (or those in `only`), stored as `table.key`; None: not given."""
+    hints, chosen = get_type_hints(cls), tuple(only)
+    for spec in fields(cls):
+        if spec.name in chosen if chosen else spec.metadata["flag"]:
+            text = str(spec.metadata["help"]).replace("%", "%%")
+            shown = "" if "default" in text or spec.default in ("", 0, False, (), None) else f" ({_show(spec.default)})"
+            _add(parser, table, spec.name, spec.metadata, kinds(hints[spec.name]), text + shown)
+
+
+def _show(default: Any) -> str:
+    return (
+        " ".join(default)
+        if isinstance(default, tuple)
+        else f"{default:g}"
+        if isinstance(default, float)
+        else str(default)
+    )
+
+
+def _add(
+    parser: argparse.ArgumentParser,
+    table: str,
+    name: str,
+    metadata: Mapping[str, Any],
+    types: tuple[type, ...],
+    text: str,
+) -> None:
+    flag, dest = f"--{name.replace('_', '-')}", f"{table}.{name}"
+    kind = types[0]
+    if kind is bool:
+        parser.add_argument(flag, dest=dest, action="store_const", const=True, help=text)
+        return
+    many = "+" if kind is tuple else None
+    convert: Any = str if kind is tuple else kind
+    metavar = metadata["metavar"] or _NAMES[kind]
+    parser.add_argument(flag, dest=dest, type=convert, nargs=many, metavar=metavar, help=text)
+
+
+def collect(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The flags that were given, as table -> key -> value."""
+    tables: dict[str, dict[str, Any]] = {}
+    for dest, value in vars(args).items():
+        table, dot, key = dest.rpartition(".")
+        if dot and value is not None:
+            tables.setdefault(table, {})[key] = value
+    return tables

@@ -1,0 +1,155 @@
+"""Prompts are files: Markdown with TOML front matter, editable, checked before the first request.
+
+    +++
+    purpose = "asks for unit tests"
+    variables = ["question"]
+    source = "arXiv 2308.12950, section 2.5"
+    [sampling]
+    temperature = 0.4
+    max_tokens = 1024
+    +++
+    ## system
+    ...
+    ## user
+    {{ question }}
+
+Each `## system`, `## user` or `## assistant` heading starts a message, whose text is a Jinja template.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta
+from jinja2.sandbox import SandboxedEnvironment
+
+from datagen.errors import PromptError
+from datagen.models import Message
+from datagen.resources import ROOTS
+
+_ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+_HEADING = re.compile(r"^## (system|user|assistant)[ \t]*$", re.MULTILINE)
+_KEYS = {"purpose", "variables", "source", "sampling"}
+_SAMPLING_KEYS = {"temperature", "top_p", "max_tokens", "stop"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A parsed prompt file. `digest` names its whole content and goes into a stage's settings."""
+
+    name: str
+    path: Path
+    purpose: str
+    variables: tuple[str, ...]
+    source: str
+    sampling: Mapping[str, Any]
+    turns: tuple[tuple[str, str], ...]
+    digest: str
+
+    def render(self, **values: str | int) -> tuple[Message, ...]:
+        """The messages with every `{{ variable }}` filled in. Values that the prompt does not use are ignored."""
+        return tuple(
+            Message(role, _ENVIRONMENT.from_string(template).render(**values).strip()) for role, template in self.turns
+        )
+
+
+def prompt_folders(override: str = "") -> tuple[Path, ...]:
+    """Where prompts are looked for: `override` (a folder, or a set shipped in prompts/) first, then the shipped ones."""
+    shipped = tuple(root / "prompts" for root in ROOTS if (root / "prompts").is_dir())
+    if not override:
+        return shipped
+    sets = [Path(override), *(folder / override for folder in shipped)]
+    chosen = next((folder for folder in sets if folder.is_dir()), None)
+    if chosen is None:
+        raise PromptError(f"no prompt folder {override}", hint="Give --prompts an existing folder")
+    return (chosen, *shipped)
+
+
+def load_prompt(name: str, folders: Sequence[Path], offered: Sequence[str] = ()) -> Prompt:
+    """Reads `NAME.md` from the first folder that has it and checks it against the variables the stage offers.
+
+    Raises PromptError naming the file and every unknown variable, unknown key or syntax error.
+    """
+    path = next((folder / f"{name}.md" for folder in folders if (folder / f"{name}.md").is_file()), None)
+    if path is None:
+        looked = ", ".join(str(folder) for folder in folders)
+        raise PromptError(f"no prompt {name}.md in {looked}", hint="Restore the file or give --prompts another folder")
+    prompt = _parse(name, path)
+    unknown = sorted(_used(prompt) - set(offered))
+    if unknown:
+        raise PromptError(
+            f"unknown variable{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}",
+            where=str(path),
+            hint=f"This prompt may use: {', '.join(offered) or 'none'}",
+        )
+    return prompt
+
+
+def _parse(name: str, path: Path) -> Prompt:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"cannot be read ({error})", where=str(path)) from error
+    front, body = _split(text, path)
+    _check_front(front, path)
+    return Prompt(
+        name=name,
+        path=path,
+        purpose=str(front.get("purpose", "")),
+        variables=tuple(front.get("variables", ())),
+        source=str(front.get("source", "")),
+        sampling={k: tuple(v) if isinstance(v, list) else v for k, v in front.get("sampling", {}).items()},
+        turns=_turns(body, path),
+        digest=hashlib.sha256(text.encode("utf-8")).hexdigest()[:16],
+    )
+
+
+def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
+    parts = re.split(r"^\+\+\+[ \t]*$", text.replace("\r\n", "\n"), maxsplit=2, flags=re.MULTILINE)
+    if len(parts) != 3 or parts[0].strip():
+        raise PromptError("has no TOML front matter between two lines +++", where=str(path), hint="See docs/prompts.md")
+    try:
+        return tomllib.loads(parts[1]), parts[2]
+    except tomllib.TOMLDecodeError as error:
+        raise PromptError(f"front matter is not TOML ({error})", where=str(path)) from error
+
+
+def _check_front(front: Mapping[str, Any], path: Path) -> None:
+    wrong = sorted(set(front) - _KEYS) + sorted(
+        f"sampling.{k}" for k in set(front.get("sampling", {})) - _SAMPLING_KEYS
+    )
+    if wrong:
+        allowed = ", ".join(sorted(_KEYS | {f"sampling.{key}" for key in _SAMPLING_KEYS}))
+        raise PromptError(f"unknown key {', '.join(wrong)}", where=str(path), hint=f"Known keys: {allowed}")
+
+
+def _turns(body: str, path: Path) -> tuple[tuple[str, str], ...]:
+    pieces = _HEADING.split(body)
+    turns = tuple((role, text.strip()) for role, text in zip(pieces[1::2], pieces[2::2], strict=True))
+    if not turns or pieces[0].strip():
+        raise PromptError("needs `## user` before its text", where=str(path), hint="See docs/prompts.md")
+    return turns
+
+
+def _used(prompt: Prompt) -> set[str]:
+    """Every variable that the templates name; the front matter must list them all."""
+    used: set[str] = set()
+    for _, template in prompt.turns:
+        try:
+            used |= meta.find_undeclared_variables(_ENVIRONMENT.parse(template))
+        except TemplateSyntaxError as error:
+            raise PromptError(f"template error: {error.message}", where=str(prompt.path)) from error
+    undeclared = sorted(used - set(prompt.variables))
+    if undeclared:
+        raise PromptError(
+            f"uses {', '.join(undeclared)} without declaring it",
+            where=str(prompt.path),
+            hint="Add it to variables = [...] in the front matter, or correct the name",
+        )
+    return used | set(prompt.variables)
