@@ -1,0 +1,28 @@
+"""What a whole-set stage answers, and the benchmark items it may be handed: types that stages and callers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A set split in two, no row lost: len(kept) + len(dropped) is the number of rows that came in.
+
+    `kept` has the input's columns. `dropped` has source_id, reason (a slug of `models.REASONS`), detail and text first,
+    then what the stage knows besides.
+    """
+
+    kept: pl.DataFrame
+    dropped: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkItem:
+    """One task of a benchmark: its question or context as the benchmark words it, never its answer."""
+
+    benchmark: str
+    item: str
+    question: str
