@@ -23,10 +23,11 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from datagen.errors import PromptError
@@ -35,8 +36,13 @@ from datagen.resources import ROOTS
 
 _ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
 _HEADING = re.compile(r"^## (system|user|assistant)[ \t]*$", re.MULTILINE)
-_KEYS = {"purpose", "variables", "source", "sampling"}
-_SAMPLING_KEYS = {"temperature", "top_p", "max_tokens", "stop"}
+_KEYS: dict[str, tuple[type, ...]] = {"purpose": (str,), "variables": (list,), "source": (str,), "sampling": (dict,)}
+_SAMPLING: dict[str, tuple[type, ...]] = {
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "max_tokens": (int,),
+    "stop": (list,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,12 @@ class Prompt:
 
     def render(self, **values: str | int) -> tuple[Message, ...]:
         """The messages with every `{{ variable }}` filled in. Values that the prompt does not use are ignored."""
-        return tuple(
-            Message(role, _ENVIRONMENT.from_string(template).render(**values).strip()) for role, template in self.turns
-        )
+        return tuple(Message(role, _template(text).render(**values).strip()) for role, text in self.turns)
+
+
+@lru_cache(maxsize=64)
+def _template(text: str) -> Template:
+    return _ENVIRONMENT.from_string(text)
 
 
 def prompt_folders(override: str = "") -> tuple[Path, ...]:
@@ -88,12 +97,22 @@ def load_prompt(name: str, folders: Sequence[Path], offered: Sequence[str] = ())
             where=str(path),
             hint=f"This prompt may use: {', '.join(offered) or 'none'}",
         )
+    _try_out(prompt)
     return prompt
+
+
+def _try_out(prompt: Prompt) -> None:
+    """Renders once with stand-ins, so that a template that cannot work fails before the first request."""
+    try:
+        prompt.render(**dict.fromkeys(prompt.variables, "text"))
+    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        hint = "A template may only fill in its variables: {{ name }}"
+        raise PromptError(f"cannot be rendered ({error})", where=str(prompt.path), hint=hint) from error
 
 
 def _parse(name: str, path: Path) -> Prompt:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(f"cannot be read ({error})", where=str(path)) from error
     front, body = _split(text, path)
@@ -121,12 +140,22 @@ def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _check_front(front: Mapping[str, Any], path: Path) -> None:
-    wrong = sorted(set(front) - _KEYS) + sorted(
-        f"sampling.{k}" for k in set(front.get("sampling", {})) - _SAMPLING_KEYS
-    )
-    if wrong:
-        allowed = ", ".join(sorted(_KEYS | {f"sampling.{key}" for key in _SAMPLING_KEYS}))
-        raise PromptError(f"unknown key {', '.join(wrong)}", where=str(path), hint=f"Known keys: {allowed}")
+    _check_table(front, _KEYS, "", path)
+    _check_table(front.get("sampling", {}), _SAMPLING, "sampling.", path)
+    texts = [*front.get("variables", []), *front.get("sampling", {}).get("stop", [])]
+    if not all(isinstance(text, str) for text in texts):
+        raise PromptError("variables and sampling.stop are lists of strings", where=str(path), hint="Correct them")
+
+
+def _check_table(table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]], prefix: str, path: Path) -> None:
+    """Every key is known and its value of the right type, or a PromptError names what is not."""
+    if unknown := [prefix + key for key in sorted(set(table) - set(known))]:
+        allowed = ", ".join(prefix + name for name in known)
+        raise PromptError(f"unknown key {', '.join(unknown)}", where=str(path), hint=f"Known keys: {allowed}")
+    for key, value in table.items():
+        if not isinstance(value, known[key]) or isinstance(value, bool):
+            wanted = " or ".join(kind.__name__ for kind in known[key])
+            raise PromptError(f"{prefix}{key} = {value!r} is not of type {wanted}", where=str(path), hint="Correct it")
 
 
 def _turns(body: str, path: Path) -> tuple[tuple[str, str], ...]:
