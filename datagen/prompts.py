@@ -69,7 +69,7 @@ def _template(text: str) -> Template:
 
 
 def prompt_folders(override: str = "") -> tuple[Path, ...]:
-    """Where prompts are looked for: `override` (a folder, or a set shipped in prompts/) first, then the shipped ones."""
+    """Where prompts are looked for: `override` (a folder, or a set in prompts/) first, then the shipped ones."""
     shipped = tuple(root / "prompts" for root in ROOTS if (root / "prompts").is_dir())
     if not override:
         return shipped

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("datagen", deadline=None)  # a busy machine is no failed claim
+settings.load_profile("datagen")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--benchmarks", type=Path, default=None, metavar="DIR",
-        help="folder of real benchmark files (humaneval/, mbpp_original/, gsm8k/, humanevalpack/); without it those tests skip",
+        help="real benchmark files (humaneval/, mbpp_original/, gsm8k/, humanevalpack/); without it those tests skip",
     )  # fmt: skip
 
 

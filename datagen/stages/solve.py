@@ -1,0 +1,403 @@
+"""Question -> tests -> candidates -> the first candidate that passes every test.
+
+Tests are written in calls of their own before any solution is asked for, and the solver sees one of them; the others
+stay hidden, so that a solution fitted to the test shown is found out. Follows Code Llama's self-instruct set (arXiv
+2308.12950, section 2.5). `tests = "consensus"` adds CodeT's idea (arXiv 2207.10397): only asserts that the candidates
+agree with count, and the plain result is reported beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, TypeVar
+
+from datagen.config import SolveConfig
+from datagen.extract.code import Extracted, extract_code
+from datagen.extract.tests import ParsedTests, entry_point, identity, split_tests, usable_tests
+from datagen.models import (
+    Attempts,
+    Call,
+    Candidate,
+    Completion,
+    Drop,
+    Engine,
+    Job,
+    Limits,
+    Message,
+    Outcome,
+    Question,
+    Request,
+    Row,
+    Sampling,
+    Sandbox,
+    TestResult,
+    Usage,
+    Verdict,
+    seed_for,
+)
+from datagen.prompts import Prompt
+from datagen.selection import PASSES, Matrix, agreed, passing
+
+TESTS_VARIABLES = ("question",)
+SOLUTIONS_VARIABLES = ("question", "test", "entry_point")
+
+STUB_RESULTS = ("None", "0", "''", "[]", "True", "False", "{}", "next(iter((*args, *kwargs.values())), None)")
+"""What the trivial stubs return; the last is the identity, the first argument."""
+
+_FUNCTION_STUB = "def {entry}(*args, **kwargs):\n    return {result}\n"
+_CLASS_STUB = """class {entry}:
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: {result}
+"""
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class SolveEngines:
+    """Who writes the tests and who the solutions."""
+
+    tests: Engine
+    solutions: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class SolvePrompts:
+    """How tests and solutions are asked for."""
+
+    tests: Prompt
+    solutions: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The usable tests of a question, of which the first `plain` come from the first test file, and the one to show.
+
+    `problem` is set where they are too few to go on.
+    """
+
+    tests: tuple[str, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    entry: str = ""
+    plain: int = 0
+    shown: str = ""
+    problem: Drop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What each candidate is (a program, or why it is none) and how it did; a row per candidate, a column per test."""
+
+    suite: Suite
+    programs: tuple[Extracted | Drop, ...]
+    verdicts: tuple[Verdict | None, ...]
+
+    @property
+    def matrix(self) -> Matrix:
+        """Who passes what; a candidate without a program passes nothing."""
+        nothing = [False] * len(self.suite.tests)
+        return [[r.status in PASSES for r in v.tests] if v is not None else nothing for v in self.verdicts]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The candidate that was chosen by some of the tests, or the reason and details why none was."""
+
+    tests: tuple[int, ...]
+    index: int | None = None
+    reason: str = ""
+    detail: str = ""
+    flaky: tuple[int, ...] = ()
+
+
+class _Bench:
+    """The engines and the sandbox at work on one question; remembers what was asked and what it cost."""
+
+    def __init__(self, sandbox: Sandbox, config: SolveConfig) -> None:
+        self.calls: list[Call] = []
+        self.usage = Usage()
+        self._sandbox = sandbox
+        self._limits = Limits(cpu_seconds=config.cpu_seconds, memory_mb=config.memory_mb)
+        self._running: dict[Job, asyncio.Task[Verdict]] = {}
+
+    async def ask(self, engine: Engine, step: str, request: Request) -> Completion:
+        """One recorded call."""
+        completion = await engine.complete(request)
+        self.calls.append(Call(step, request.digest(), completion.samples))
+        self.usage += Usage(completion.prompt_tokens, completion.completion_tokens)
+        return completion
+
+    async def run(self, program: str, tests: tuple[str, ...], seed: int = 0) -> Verdict:
+        """A program's verdict; the same program, tests and seed run once."""
+        job = Job(program, tests, self._limits, seed)
+        if job not in self._running:
+            self._running[job] = asyncio.ensure_future(self._run(job))
+        return await self._running[job]
+
+    async def _run(self, job: Job) -> Verdict:
+        verdict = await self._sandbox.run(job)
+        self.usage += Usage(cpu_seconds=verdict.cpu_seconds)
+        return verdict
+
+
+async def solve(
+    question: Question,
+    *,
+    engines: SolveEngines,
+    sandbox: Sandbox,
+    prompts: SolvePrompts,
+    config: SolveConfig,
+    seed: int,
+) -> Outcome[Row]:
+    """One question's verified row, or the reason why there is none; always exactly one of the two.
+
+    Everything random is drawn from `seed` and the question's id. An engine that fails raises RequestFailed, a sandbox
+    that fails SandboxError; both pass through.
+    """
+    bench = _Bench(sandbox, config)
+    files = await _write_tests(question, engines.tests, prompts.tests, config, seed, bench)
+    suite = _suite(question, files, config, seed)
+    if suite.problem is not None:
+        return _dropped(question, suite.problem, _attempts(bench, suite, config), bench)
+    completion = await _write_solutions(question, suite, engines.solutions, prompts.solutions, config, seed, bench)
+    trial = await _try(completion, suite, bench)
+    plain, final, outvoted = await _select(trial, config, bench)
+    attempts = _with_trial(_attempts(bench, suite, config), trial, plain, final, outvoted)
+    if final.index is None:
+        return _dropped(question, Drop(final.reason, final.detail), attempts, bench)
+    call = Origin(engines.solutions.model, prompts.solutions.digest, _seed(seed, question, "solutions"))
+    return Outcome(question.id, kept=(_row(question, trial, final, call),), attempts=attempts, usage=bench.usage)
+
+
+def _seed(seed: int, question: Question, step: str) -> int:
+    return seed_for(seed, "solve", question.id, step)
+
+
+async def _write_tests(
+    question: Question, engine: Engine, prompt: Prompt, config: SolveConfig, seed: int, bench: _Bench
+) -> list[ParsedTests]:
+    """The test files, written at the same time and without knowledge of each other."""
+    steps = [f"tests-{index}" for index in range(config.test_files if config.tests == "consensus" else 1)]
+    messages = prompt.render(question=question.question)
+    sampling = Sampling(**_given(prompt, temperature=config.tests_temperature))
+    requests = [Request(messages, replace(sampling, seed=_seed(seed, question, step))) for step in steps]
+    asked = [bench.ask(engine, step, request) for step, request in zip(steps, requests, strict=True)]
+    samples = [completion.samples[0] for completion in await _together(asked)]
+    return [split_tests(sample.text, cut=sample.finish_reason == "length") for sample in samples]
+
+
+def _given(prompt: Prompt, **settings: float | int | None) -> dict[str, Any]:
+    """The prompt's sampling, where no setting overrides it."""
+    return {**prompt.sampling, **{name: value for name, value in settings.items() if value is not None}}
+
+
+def _suite(question: Question, files: Sequence[ParsedTests], config: SolveConfig, seed: int) -> Suite:
+    """The usable tests of all files, each once, and the one that is shown."""
+    found = [test for file in files for test in file.tests]
+    entry = entry_point(found)
+    if entry is None:
+        drops = _all_drops(files)
+        reason = "tests-too-few" if found else "tests-unparsable"
+        return Suite(drops=drops, problem=Drop(reason, _counted(drops) or "no test calls a function"))
+    checked = [usable_tests(file.tests, entry) for file in files]
+    tests, repeated = _pooled(checked)
+    drops = (*_all_drops(files), *_all_drops(checked), *repeated)
+    if len(tests) < max(config.min_tests, 1):
+        return Suite(tests, drops, entry, problem=Drop("tests-too-few", f"{len(tests)} usable; {_counted(drops)}"))
+    plain = len(checked[0].tests)
+    shown = Random(_seed(seed, question, "shown-test")).choice(tests[:plain] or tests)
+    return Suite(tests, drops, entry, plain, shown)
+
+
+def _all_drops(files: Iterable[ParsedTests]) -> tuple[Drop, ...]:
+    return tuple(drop for file in files for drop in file.drops)
+
+
+def _pooled(files: Sequence[ParsedTests]) -> tuple[tuple[str, ...], list[Drop]]:
+    """The tests of all files in order, each once, and drops for the repeated ones."""
+    first: dict[str, str] = {}
+    drops: list[Drop] = []
+    for test in (test for file in files for test in file.tests):
+        if (key := identity(test)) in first:
+            drops.append(Drop("duplicate", "in an earlier file", test))
+        first.setdefault(key, test)
+    return tuple(first.values()), drops
+
+
+def _counted(drops: Iterable[Drop]) -> str:
+    """Such as "3 no-entry-point, 1 truncated"."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(Counter(d.reason for d in drops).items()))
+
+
+async def _write_solutions(
+    question: Question, suite: Suite, engine: Engine, prompt: Prompt, config: SolveConfig, seed: int, bench: _Bench
+) -> Completion:
+    """All candidates in one request, which shows one test and no other."""
+    messages = prompt.render(question=question.question, test=suite.shown, entry_point=suite.entry)
+    settings = _given(prompt, temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens)
+    sampling = Sampling(**{**settings, "n": config.n, "seed": _seed(seed, question, "solutions")})
+    return await bench.ask(engine, "solutions", Request(messages, sampling))
+
+
+async def _try(completion: Completion, suite: Suite, bench: _Bench) -> Trial:
+    """Runs every candidate that is a program against every test."""
+    programs = tuple(
+        extract_code(sample.text, suite.entry, suite.tests, cut=sample.finish_reason == "length")
+        for sample in completion.samples
+    )
+    codes = [program.code for program in programs if isinstance(program, Extracted)]
+    verdicts = iter(await _together([bench.run(code, suite.tests) for code in codes]))
+    return Trial(suite, programs, tuple(next(verdicts) if isinstance(p, Extracted) else None for p in programs))
+
+
+async def _together(coroutines: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """All results in order; the first failure cancels the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _select(trial: Trial, config: SolveConfig, bench: _Bench) -> tuple[Choice, Choice, tuple[Drop, ...]]:
+    """The plain choice, the final one (the same in plain mode), and the tests that consensus dropped."""
+    suite = trial.suite
+    plain = await _choose(trial, tuple(range(suite.plain)), "tests-too-few", config, bench)
+    if config.tests != "consensus":
+        return plain, plain, ()
+    kept, outvoted = agreed(suite.tests, trial.matrix, suite.entry, config.consensus)
+    return plain, await _choose(trial, kept, "tests-no-consensus", config, bench), outvoted
+
+
+async def _choose(trial: Trial, tests: tuple[int, ...], too_few: str, config: SolveConfig, bench: _Bench) -> Choice:
+    """The first candidate that passes these tests, also under another seed, if no trivial stub passes them."""
+    unparsed = [program for program in trial.programs if isinstance(program, Drop)]
+    if len(unparsed) == len(trial.programs):
+        return Choice(tests, reason="solutions-unparsable", detail=_counted(unparsed))
+    if len(tests) < max(config.min_tests, 1):
+        return Choice(tests, reason=too_few, detail=f"{len(tests)} of {len(trial.suite.tests)} usable tests left")
+    found = passing(trial.matrix, tests)
+    if not found:
+        most = max(sum(row[test] for test in tests) for row in trial.matrix)
+        return Choice(tests, reason="none-passed", detail=f"the best passes {most} of {len(tests)} tests")
+    if stub := await _passing_stub(trial.suite, tests, bench):
+        return Choice(tests, reason="tests-vacuous", detail=f"return {stub} passes all {len(tests)} tests")
+    return await _first_stable(trial, tests, found, bench)
+
+
+async def _passing_stub(suite: Suite, tests: Sequence[int], bench: _Bench) -> str:
+    """What a trivial stub returns that passes all of these tests, or ""."""
+    form = _CLASS_STUB if suite.entry[:1].isupper() else _FUNCTION_STUB
+    programs = [form.format(entry=suite.entry, result=result) for result in STUB_RESULTS]
+    verdicts = await _together([bench.run(program, suite.tests) for program in programs])
+    matrix = [[result.status in PASSES for result in verdict.tests] for verdict in verdicts]
+    return next((STUB_RESULTS[index] for index in passing(matrix, tests)), "")
+
+
+async def _first_stable(trial: Trial, tests: tuple[int, ...], found: Sequence[int], bench: _Bench) -> Choice:
+    """The first of the passing candidates that passes again under another seed."""
+    flaky: list[int] = []
+    chosen = tuple(trial.suite.tests[test] for test in tests)
+    for index in found:
+        program = trial.programs[index]
+        if isinstance(program, Extracted) and (await bench.run(program.code, chosen, seed=1)).passed:
+            return Choice(tests, index, flaky=tuple(flaky))
+        flaky.append(index)
+    return Choice(tests, reason="flaky", detail=f"{len(flaky)} passed once only", flaky=tuple(flaky))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a solution comes from: model, prompt digest, seed of the call."""
+
+    model: str
+    prompt: str
+    seed: int
+
+
+def _dropped(question: Question, drop: Drop, attempts: Attempts, bench: _Bench) -> Outcome[Row]:
+    return Outcome(question.id, drops=(replace(drop, text=question.question),), attempts=attempts, usage=bench.usage)
+
+
+def _attempts(bench: _Bench, suite: Suite, config: SolveConfig) -> Attempts:
+    """What was asked so far, and nothing passed yet."""
+    return Attempts(
+        calls=tuple(sorted(bench.calls, key=lambda call: (len(call.step), call.step))),
+        tests=suite.tests,
+        dropped_tests=suite.drops,
+        passed_plain=False,
+        passed_consensus=False if config.tests == "consensus" else None,
+    )
+
+
+def _with_trial(attempts: Attempts, trial: Trial, plain: Choice, final: Choice, outvoted: tuple[Drop, ...]) -> Attempts:
+    consensus = attempts.passed_consensus
+    return replace(
+        attempts,
+        dropped_tests=(*attempts.dropped_tests, *outvoted),
+        candidates=tuple(_candidate(index, trial, final) for index in range(len(trial.programs))),
+        passed_plain=plain.index is not None,
+        passed_consensus=None if consensus is None else final.index is not None,
+    )
+
+
+def _candidate(index: int, trial: Trial, final: Choice) -> Candidate:
+    """A candidate's row; its status is that of the first final test that it does not pass, else of the weakest."""
+    program, verdict = trial.programs[index], trial.verdicts[index]
+    if isinstance(program, Drop) or verdict is None:
+        return Candidate(index, "", program.reason if isinstance(program, Drop) else "")
+    decisive = _decisive([verdict.tests[test] for test in final.tests] or verdict.tests)
+    return Candidate(
+        index=index,
+        code=program.code,
+        status="flaky" if index in final.flaky else decisive.status.value,
+        results=tuple(result.status.value for result in verdict.tests),
+        detail="; ".join(filter(None, [*program.notes, _ADDRESS.sub("0x...", decisive.detail)])),
+        n_passed=sum(result.status in PASSES for result in verdict.tests),
+    )
+
+
+def _decisive(results: Sequence[TestResult]) -> TestResult:
+    failed = [result for result in results if result.status not in PASSES]
+    weak = [result for result in results if result.status.value == "pass-weak"]
+    return (failed or weak or list(results))[0]
+
+
+def _row(question: Question, trial: Trial, final: Choice, origin: Origin) -> Row:
+    program = trial.programs[final.index or 0]
+    solution = program.code if isinstance(program, Extracted) else ""
+    n_passed = len(passing(trial.matrix, final.tests))
+    return Row(
+        messages=(Message("user", question.question), Message("assistant", _fenced(solution))),
+        id=question.id,
+        question=question.question,
+        solution=solution,
+        tests=tuple(trial.suite.tests[test] for test in final.tests),
+        shown_test=trial.suite.shown,
+        entry_point=trial.suite.entry,
+        n_candidates=len(trial.programs),
+        n_passed=n_passed,
+        pass_rate=n_passed / len(trial.programs),
+        chosen_index=final.index or 0,
+        difficulty=question.difficulty,
+        topic=question.topic,
+        model=origin.model,
+        prompt=origin.prompt,
+        seed=origin.seed,
+    )
+
+
+def _fenced(code: str) -> str:
+    """The code in a fence that is longer than any run of backticks inside."""
+    longest = max(map(len, re.findall(r"`{3,}", code)), default=2)
+    marks = "`" * (longest + 1)
+    return f"{marks}python\n{code}\n{marks}"
