@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, NoReturn, get_type_hints
@@ -15,6 +16,15 @@ _NAMES = {int: "N", float: "X", str: "TEXT", tuple: "NAME"}
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are UsageErrors, with the command's own --help as the next step."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it, but an unknown flag is this command's error, with the closest one as a suggestion."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(unknown[0], flags, n=1)
+            self.error(f"unknown argument {unknown[0]}" + (f", did you mean {close[0]}" if close else ""))
+        return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"See {self.prog} --help")

@@ -1,0 +1,288 @@
+"""The command line: one short function per command, config -> collaborators -> pipeline -> print.
+
+Results go to stdout, all else to stderr. Exit codes are those of datagen.errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from datagen import __version__, workflow
+from datagen.config import (
+    DecontaminateConfig,
+    DedupConfig,
+    EngineConfig,
+    ExportConfig,
+    QuestionsConfig,
+    RunConfig,
+    SolveConfig,
+)
+from datagen.doctor import checks, render
+from datagen.errors import DatagenError, InputError, Interrupted, UsageError
+from datagen.flags import Formatter, Parser, add_flags, collect
+from datagen.funnel import attempts, funnel, record
+from datagen.hub import push as push_to_hub
+from datagen.licenses import check_license
+from datagen.models import Row
+from datagen.publication import reports
+from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
+from datagen.store import read_status
+from datagen.tables import iter_rows, read_table
+
+DEFAULT_RUN = "runs/default"
+
+Flags = tuple[str, type, tuple[str, ...]]
+"""A table of the recipe, its config, and which of its settings are flags here (none named: all)."""
+
+
+def say(text: str) -> None:
+    """A line for the person watching, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# -- the commands --------------------------------------------------------------------------------------------------
+
+
+def questions(args: argparse.Namespace) -> None:
+    """Generates questions, in rounds with dedup when a target of unique ones is asked for."""
+    in_run(args, lambda run: run.questions())
+    conclude(args.run)
+
+
+def dedup(args: argparse.Namespace) -> None:
+    """Drops exact and near duplicates."""
+    in_run(args, workflow.then(lambda run: run.dedup()))
+    conclude(args.run)
+
+
+def solve(args: argparse.Namespace) -> None:
+    """Writes tests and candidates for each unique question and keeps the first candidate that passes."""
+    in_run(args, lambda run: run.solve())
+    conclude(args.run)
+
+
+def decontaminate(args: argparse.Namespace) -> None:
+    """Drops rows that overlap a benchmark."""
+    if not resolve(args).decontaminate.against:
+        raise UsageError("no benchmark to check against", hint="Add --against humaneval mbpp, or files")
+    in_run(args, workflow.then(lambda run: run.decontaminate()))
+    conclude(args.run)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Writes the data set folder."""
+    in_run(args, workflow.then(lambda run: run.export()))
+    conclude(args.run, dataset=True)
+
+
+def push(args: argparse.Namespace) -> None:
+    """Publishes the exported folder in one commit."""
+    folder = Path(args.run) / "dataset"
+    if not (folder / "README.md").is_file():
+        raise InputError("nothing was exported", where=str(folder), hint=f"Run: datagen export --run {args.run}")
+    pushed = push_to_hub(folder, args.repo, private=args.private, message=args.message)
+    print(pushed.url)
+    if pushed.message:
+        say(pushed.message)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs every stage of a recipe in order."""
+    in_run(args, lambda run: run.everything(args.target_rows))
+    conclude(args.run, dataset=True, sample=True)
+
+
+def status(args: argparse.Namespace) -> None:
+    """Prints what a run holds; takes no lock, so it works while the run goes on."""
+    stages = read_status(Path(args.run))
+    if not stages:
+        raise InputError("holds no stage", where=args.run, hint="Start with: datagen questions, or datagen run demo")
+    for stage in (stage for stage in stages if stage.report is None):
+        print(f"{stage.name}: not finished, {stage.done:,} items done, {stage.failed:,} failed")
+    conclude(args.run, dataset=(Path(args.run) / "dataset").is_dir())
+
+
+def preview(args: argparse.Namespace) -> None:
+    """Makes a few rows end to end in a temporary folder and shows them whole."""
+    with tempfile.TemporaryDirectory(prefix="datagen-preview-") as folder:
+        recipe = resolve(args)
+        few = replace(recipe.questions, count=args.rows, target=0, per_prompt=max(args.rows, 5), canary=0.0)
+        recipe = replace(recipe, questions=few, solve=replace(recipe.solve, limit=args.rows, canary=0.0))
+        asyncio.run(workflow.run(Path(folder), recipe, lambda run: run.preview(), say))
+        solved = Path(folder) / workflow.SOLVE
+        print("\n\n".join(attempts(outcome) for outcome in workflow.outcomes(solved)))
+        print(f"\n{funnel(reports(Path(folder)))}\n\nNothing was kept.")
+
+
+def doctor(args: argparse.Namespace) -> None:
+    """Says what this machine can run and what is missing."""
+    found = checks()
+    print(render(found))
+    if any(check.status == "fail" for check in found):
+        raise SystemExit(1)
+
+
+# -- their flags ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: the function, a line about it, an example, the settings that are flags."""
+
+    run: Callable[[argparse.Namespace], None]
+    about: str
+    example: str
+    flags: Sequence[Flags] = ()
+
+
+_ENGINE: Flags = ("engine", EngineConfig, ())
+_RUN: Flags = ("run", RunConfig, ())
+_OF_QUESTIONS: Flags = ("questions", QuestionsConfig, ("count", "target", "max_generated"))
+
+COMMANDS: Mapping[str, Command] = {
+    "questions": Command(
+        questions, "Generate questions.", "datagen questions --target 1000",
+        (("questions", QuestionsConfig, ()), _ENGINE, _RUN),
+    ),
+    "dedup": Command(
+        dedup, "Drop exact and near duplicates of questions.", "datagen dedup --threshold 0.7",
+        (("dedup", DedupConfig, ()),),
+    ),
+    "solve": Command(
+        solve, "Write tests, then n candidates; keep the first that passes every test.", "datagen solve --n 10",
+        (("solve", SolveConfig, ()), _ENGINE, _RUN),
+    ),
+    "decontaminate": Command(
+        decontaminate, "Drop rows that overlap a benchmark.", "datagen decontaminate --against humaneval my.jsonl",
+        (("decontaminate", DecontaminateConfig, ()), ("run", RunConfig, ("seed",))),
+    ),
+    "export": Command(
+        export, "Write the data set: Parquet shards and a card.", "datagen export --license apache-2.0",
+        (("export", ExportConfig, ()),),
+    ),
+    "push": Command(
+        push, "Publish the exported data set on the Hugging Face Hub as one commit.",
+        "datagen push me/my-set --private",
+    ),
+    "run": Command(
+        run, "Run a recipe: every stage in order. Killed, it goes on when run again.",
+        "datagen run demo · datagen run code-llama --target-rows 14000 --license llama2",
+        (
+            _OF_QUESTIONS, ("solve", SolveConfig, ("n",)), ("decontaminate", DecontaminateConfig, ("against",)),
+            ("export", ExportConfig, ("license",)), _ENGINE, _RUN,
+        ),
+    ),
+    "preview": Command(
+        preview, "Make a few rows end to end, show them whole, keep nothing.", "datagen preview --recipe demo",
+        (_ENGINE, _RUN),
+    ),
+    "status": Command(status, "Show the funnel of a run, finished or not.", "datagen status --run runs/demo"),
+    "doctor": Command(doctor, "Say what this machine can run, and what is missing.", "datagen doctor"),
+}  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each command's flags come from the config dataclasses."""
+    parser = Parser(prog="datagen", description="Code training data that has been run, not just written.")
+    parser.add_argument("--version", action="version", version=f"datagen {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=command.about, description=command.about, formatter_class=Formatter,
+            usage=f"datagen {name} {_POSITIONAL.get(name, '')}[flags]", epilog=f"example: {command.example}",
+        )  # fmt: skip
+        _add_own(sub, name)
+        for table, cls, only in command.flags:
+            add_flags(sub, table, cls, only=only)
+        for step in _STEPS.get(name, ()):
+            text = f"model that writes {step} (default: --model)"
+            sub.add_argument(f"--{step}-model", dest=f"engine.{step}.model", metavar="TEXT", help=text)
+    return parser
+
+
+_STEPS = {"solve": ("tests", "solutions"), "run": ("questions", "tests", "solutions")}
+_POSITIONAL = {"push": "NAME/DATASET ", "run": "RECIPE "}
+
+
+def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
+    """The flags that are no settings: where the run lies, and what only this command takes."""
+    if name == "push":
+        parser.add_argument("repo", metavar="NAME/DATASET", help="where on the Hub")
+        parser.add_argument("--private", action="store_true", help="make a new data set private")
+        parser.add_argument("--message", default="Upload data set", metavar="TEXT", help="message of the commit")
+    if name == "run":
+        text = "go on until N verified, decontaminated rows are there"
+        parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file")
+        parser.add_argument("--target-rows", type=int, default=0, metavar="N", help=text)
+    if name == "preview":
+        parser.add_argument("--rows", type=int, default=3, metavar="N", help="rows to make (3)")
+    if name != "doctor":
+        where = "" if name == "run" else DEFAULT_RUN
+        parser.add_argument("--run", default=where, metavar="DIR", help=f"folder of the run ({where or 'runs/RECIPE'})")
+    if name not in ("doctor", "push", "status"):
+        if name != "run":
+            text = "recipe to take settings from (default: the run's own)"
+            parser.add_argument("--recipe", metavar="NAME", help=text)
+        parser.add_argument("--dry-run", action="store_true", help="print the resolved settings and stop")
+
+
+# -- what they share ------------------------------------------------------------------------------------------------
+
+
+def resolve(args: argparse.Namespace) -> Recipe:
+    """The settings of a command: its recipe, else the one in the run's folder, under the flags."""
+    written = Path(args.run) / "recipe.toml"
+    path = recipe_path(args.recipe) if args.recipe else written if written.is_file() else None
+    recipe = load_recipe(path, collect(args), name=Path(args.recipe or args.run).stem)
+    check_license(recipe.export.license)
+    return recipe
+
+
+def in_run(args: argparse.Namespace, work: Callable[[workflow.Run], Awaitable[object]]) -> None:
+    """Opens the run's folder with its engines and sandbox, and does the work."""
+    asyncio.run(workflow.run(Path(args.run), resolve(args), work, say))
+
+
+def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:
+    """Prints the funnel, if asked one row in full, and where everything lies."""
+    folder = Path(run)
+    print(funnel(reports(folder)))
+    if sample:
+        row = next(iter_rows(folder / workflow.DECONTAMINATE / "kept.parquet", Row))
+        print(
+            f"\nOne of {read_table(folder / workflow.DECONTAMINATE / 'kept.parquet').height:,} rows:\n\n{record(row)}"
+        )
+    print(f"\nrun      {folder}")
+    if dataset:
+        print(f"dataset  {folder / 'dataset'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; a mistake of the user's ends in one line on stderr and the error's exit code."""
+    try:
+        args = build_parser().parse_args(argv)
+        if args.command == "run" and not args.run:
+            args.run = f"runs/{recipe_path(args.recipe).stem}"
+        if getattr(args, "dry_run", False):
+            print(resolve(args).to_toml(), end="")
+        else:
+            COMMANDS[args.command].run(args)
+    except DatagenError as error:
+        say(f"datagen: {error}")
+        return error.exit_code
+    except Interrupted as stopped:
+        say(str(stopped))
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        say("Stopped. What was finished is kept; run the same command to go on")
+        return Interrupted.exit_code
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

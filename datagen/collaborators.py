@@ -1,0 +1,91 @@
+"""Engines and the sandbox, opened when first used: a finished stage loads no model, a distinct model loads once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Self
+
+from datagen.config import EngineConfig, RunConfig
+from datagen.engines import open_engine
+from datagen.errors import SandboxUnavailable
+from datagen.models import Completion, Engine, Job, Request, Verdict
+from sandbox import Pool, SandboxError
+
+Announce = Callable[[str], None]
+
+
+class LazyEngine:
+    """An Engine that loads its model at the first request."""
+
+    def __init__(self, config: EngineConfig, load: Callable[[], Awaitable[Engine]]) -> None:
+        self._config, self._load = config, load
+        self._engine: Engine | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def model(self) -> str:
+        """The model's name as the recipe has it, with its revision: what published rows say."""
+        return f"{self._config.model}@{self._config.revision}" if self._config.revision else self._config.model
+
+    async def complete(self, request: Request) -> Completion:
+        async with self._lock:
+            if self._engine is None:
+                self._engine = await self._load()
+        return await self._engine.complete(request)
+
+    async def close(self) -> None:
+        if self._engine is not None:
+            await self._engine.close()
+
+
+@asynccontextmanager
+async def opened_engines(configs: Mapping[str, EngineConfig], announce: Announce) -> AsyncIterator[dict[str, Engine]]:
+    """An Engine for each step; steps with equal settings share one, and all of them are closed at the end."""
+    distinct = {config: _lazy(config, 1 / len(set(configs.values())), announce) for config in configs.values()}
+    try:
+        yield {step: distinct[config] for step, config in configs.items()}
+    finally:
+        for engine in distinct.values():
+            await engine.close()
+
+
+def _lazy(config: EngineConfig, share: float, announce: Announce) -> LazyEngine:
+    async def load() -> Engine:
+        announce(f"loading {config.model} ({config.engine})")
+        return await open_engine(config, share=share)
+
+    return LazyEngine(config, load)
+
+
+class LazySandbox:
+    """A Sandbox that starts its workers at the first program; `level` is known from then on."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._pool: Pool | None = None
+        self._lock = asyncio.Lock()
+        self.level = ""
+
+    async def run(self, job: Job) -> Verdict:
+        async with self._lock:
+            if self._pool is None:
+                self._pool = await self._open()
+        return await self._pool.run(job)
+
+    async def _open(self) -> Pool:
+        pool = Pool(self._config.sandbox_workers or None, allow_unsafe=self._config.unsafe_sandbox)
+        try:
+            await pool.__aenter__()
+        except SandboxError as error:
+            raise SandboxUnavailable(str(error), hint="See `python -m sandbox check`") from error
+        self.level = pool.level
+        return pool
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._pool is not None:
+            await self._pool.close()

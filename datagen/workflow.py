@@ -1,0 +1,347 @@
+"""A run's stages wired to their collaborators, in order, each resumable on its own.
+
+    1-questions (rounds) -> 2-dedup -> 3-solve -> 4-decontaminate -> dataset/
+
+`Run` holds what the stages share; `run` opens it for one command.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from datagen.benchmarks import load_benchmark
+from datagen.card import card
+from datagen.collaborators import LazySandbox, opened_engines
+from datagen.config import shaping
+from datagen.errors import InputError, UsageError
+from datagen.files import read_json, write_json
+from datagen.interrupt import Interrupt
+from datagen.ledger import read_outcomes
+from datagen.models import Engine, Outcome, Question, Row, content_id
+from datagen.pipeline import Canary, drive, finish, run_whole_set
+from datagen.progress import Progress
+from datagen.prompts import Prompt, load_prompt, prompt_folders
+from datagen.publication import card_facts, sources
+from datagen.recipe import Recipe
+from datagen.resources import find, resource
+from datagen.sets import BenchmarkItem, Selection
+from datagen.stages import decontaminate, dedup, export, questions, solve
+from datagen.stages.export import Exported
+from datagen.stages.solve import SolveEngines, SolvePrompts
+from datagen.store import Report, RunFolder, StageFolder, finished_table
+from datagen.tables import count_rows, iter_rows, read_table
+
+QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
+ORDER = ("prompt_index", "position")
+"""The order in which questions were planned: who comes first is kept, whatever is asked for later."""
+DEFAULT_TARGET = 1000
+EXPECTED_YIELD = 0.25
+"""Rows per unique question before any was measured: a little under the 27 % of Code Llama's set (section 2.5)."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder, its recipe and what its stages are handed. One command works on it at a time."""
+
+    folder: RunFolder
+    recipe: Recipe
+    engines: Mapping[str, Engine]
+    sandbox: LazySandbox
+    interrupt: Interrupt
+    say: Say
+
+    # -- questions and dedup, in rounds ---------------------------------------------------------------------------
+
+    async def questions(self) -> Report:
+        """Rounds of prompts until `count` raw or `target` unique questions are there, or the budget is spent."""
+        config = self.recipe.questions
+        want = config.count or config.target or DEFAULT_TARGET
+        return await self._rounds(want, unique=not config.count)
+
+    async def _rounds(self, want: int, *, unique: bool) -> Report:
+        """Each round is whole before the next is sized, so that a killed run asks for the same prompts again."""
+        asked = self._asked()
+        stage = self.folder.stage(QUESTIONS, asked.settings)
+        path = stage.path / "rounds.json"
+        rounds: list[int] = read_json(path, [])
+        report = None
+        while True:
+            if rounds:
+                report = await self._ask(stage, asked, rounds)
+            have = self.dedup().kept if report and unique else report.kept if report else 0
+            more = questions.next_round(have, want, report.kept if report else 0, sum(rounds), self.recipe.questions)
+            if more == 0:
+                break
+            rounds.append(more)
+            write_json(path, rounds)
+        if report is None:
+            raise UsageError("nothing to generate", hint="Give --count or --target 1 or more")
+        if have < want:
+            why = "--max-generated is spent" if have else "no prompt gave a usable question"
+            self.say(f"stopped at {have:,} of {want:,} questions: {why}")
+        return report
+
+    def _asked(self) -> _Asked:
+        config = self.recipe.questions
+        topics, examples = find(config.topics, "data"), resource("data/seed-questions.toml")
+        prompt = load_prompt("questions", prompt_folders(self.recipe.run.prompts), questions.VARIABLES)
+        settings = self._settings("questions", config, prompt) | {
+            "topics_digest": _file_digest(topics),
+            "examples_digest": _file_digest(examples),
+        }
+        return _Asked(prompt, questions.load_topics(topics), questions.load_examples(examples), settings)
+
+    async def _ask(self, stage: StageFolder, asked: _Asked, rounds: Sequence[int]) -> Report:
+        config, seed = self.recipe.questions, self.recipe.run.seed
+        work = partial(
+            questions.questions, engine=self.engines["questions"], prompt=asked.prompt, config=config,
+            topics=asked.topics, examples=asked.examples, seed=seed,
+        )  # fmt: skip
+        make = partial(questions.prompt_item, seed=seed, topics=asked.topics, config=config)
+        items = [make(index, number) for index, number in enumerate(_round_of_each(rounds))]
+        canary = Canary(config.canary, str(asked.prompt.path), _share_kept)
+        await self._drive(stage, items, lambda item: item.id, work, "questions", canary)
+        return finish(stage, Question, (item.id for item in items))
+
+    def dedup(self, *, unlimited: bool = False) -> Report:
+        """Drops duplicates of what the questions stage holds; what is over the count or target is `surplus`."""
+        frame = read_table(finished_table(self.folder.path, QUESTIONS))
+        config = self.recipe.dedup
+        limits = (0, 0) if unlimited else (self.recipe.questions.count, self.recipe.questions.target)
+        stage = self._whole_set(DEDUP, config)
+        with self.folder.timed(DEDUP, time.monotonic):
+            return run_whole_set(stage, frame, partial(_unique, config=config, limits=limits), Question)
+
+    # -- tests, candidates, the first that passes -------------------------------------------------------------------
+
+    async def solve(self) -> Report:
+        """Tests, then n candidates, for every unique question; the first candidate that passes all is its row."""
+        path, config = finished_table(self.folder.path, DEDUP), self.recipe.solve
+        prompts, settings = self._solving()
+        stage = self.folder.stage(SOLVE, settings)
+        work = partial(
+            solve.solve, engines=SolveEngines(self.engines["tests"], self.engines["solutions"]),
+            sandbox=self.sandbox, prompts=prompts, config=config, seed=self.recipe.run.seed,
+        )  # fmt: skip
+        total = min(config.limit or sys.maxsize, count_rows(path))
+        ids = [question.id for question in _first(path, total)]
+        canary = Canary(config.canary, str(prompts.tests.path), _parsed_well)
+        await self._drive(stage, _first(path, total), lambda item: item.id, work, "solve", canary, total)
+        if self.sandbox.level:
+            self.folder.update_manifest(sandbox=self.sandbox.level)
+        return finish(stage, Row, ids, candidates=True, figures=_yields)
+
+    def _solving(self) -> tuple[SolvePrompts, dict[str, Any]]:
+        folders, config = prompt_folders(self.recipe.run.prompts), self.recipe.solve
+        tests = load_prompt("tests", folders, solve.TESTS_VARIABLES)
+        solutions = load_prompt("solutions", folders, solve.SOLUTIONS_VARIABLES)
+        settings = self._settings("tests", config, tests) | self._settings("solutions", config, solutions)
+        return SolvePrompts(tests, solutions), settings
+
+    # -- the rest works on whole sets -------------------------------------------------------------------------------
+
+    def decontaminate(self, *, target_rows: int = 0) -> Report:
+        """Drops rows that overlap a benchmark; rows over `target_rows` are `surplus`."""
+        rows, config = read_table(finished_table(self.folder.path, SOLVE)), self.recipe.decontaminate
+        items, missing = self._benchmarks(config.against)
+        stage = self._whole_set(DECONTAMINATE, config)
+
+        notes: dict[str, Any] = {"not_checked": missing} if missing else {}
+        with self.folder.timed(DECONTAMINATE, time.monotonic):
+            found, hits, report = decontaminate.decontaminate(rows, items, config, seed=self.recipe.run.seed)
+            split = self._cut_rows(found, target_rows)
+            notes["decontamination"] = report
+            return run_whole_set(stage, rows, lambda _: split, Row, notes=notes, tables={"hits": hits})
+
+    def _benchmarks(self, names: Sequence[str]) -> tuple[list[BenchmarkItem], list[str]]:
+        """The items of every benchmark; a name that ends in "?" may be missing, and is then reported."""
+        items: list[BenchmarkItem] = []
+        missing: list[str] = []
+        for name in names:
+            try:
+                items += load_benchmark(name.removesuffix("?"), field=self.recipe.decontaminate.field)
+            except InputError as error:
+                if not name.endswith("?"):
+                    raise
+                missing.append(name.removesuffix("?"))
+                self.say(f"not checked against {missing[-1]}: {error}")
+        return items, missing
+
+    def _cut_rows(self, found: Selection, target: int) -> Selection:
+        """Keeps the first `target` rows in ORDER (0: all), so that a raised target keeps what was kept."""
+        if not target or found.kept.height <= target:
+            return found
+        order = read_table(finished_table(self.folder.path, DEDUP)).select("id", *ORDER)
+        ranked = found.kept.join(order, on="id", how="left").sort(*ORDER).drop(*ORDER)
+        return Selection(ranked.head(target), _with_surplus(found.dropped, ranked.slice(target), "target-rows"))
+
+    def export(self) -> Exported:
+        """Writes the data set folder with its card."""
+        facts = card_facts(self.folder.path, self.recipe, self._prompts())
+        out = self.folder.path / "dataset"
+        exported = export.export(sources(self.folder.path), out, self.recipe.export, card(facts))
+        if exported.message:
+            self.say(exported.message)
+        return exported
+
+    def _prompts(self) -> dict[str, Prompt]:
+        solving, _ = self._solving()
+        return {"questions": self._asked().prompt, "tests": solving.tests, "solutions": solving.solutions}
+
+    async def preview(self) -> None:
+        """Questions, dedup and solve of the few that the recipe asks for; nothing is exported."""
+        await self.questions()
+        self.dedup()
+        await self.solve()
+
+    async def everything(self, target_rows: int = 0) -> None:
+        """All stages in order; with `target_rows`, round after round until that many rows are there."""
+        if target_rows:
+            await self._until(target_rows)
+        else:
+            await self.questions()
+            self.dedup()
+            await self.solve()
+            self.decontaminate()
+        self.export()
+
+    async def _until(self, target: int) -> None:
+        """Raises the number of unique questions by the yield measured so far until `target` rows are verified."""
+        limit = self.recipe.questions.max_generated or math.ceil(4 * target / EXPECTED_YIELD)
+        want = math.ceil(target / EXPECTED_YIELD)
+        while True:
+            raw = await self._rounds(want, unique=True)
+            unique = self.dedup(unlimited=True)
+            await self.solve()
+            rows = self.decontaminate(target_rows=target)
+            good = rows.kept + rows.dropped.get("surplus", 0)
+            if good >= target:
+                return
+            if raw.kept >= limit or unique.kept < want:
+                self.say(f"stopped at {good:,} of {target:,} rows: the budget of {limit:,} questions is spent")
+                return
+            want = math.ceil(unique.kept * min(4.0, target / max(good, 1)) * 1.05) + 1
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    async def _drive(
+        self, stage: StageFolder, items: Any, item_id: Callable[[Any], str],
+        work: Callable[[Any], Awaitable[Outcome[Any]]], step: str, canary: Canary, total: int | None = None,
+    ) -> None:  # fmt: skip
+        """Drives a per-item stage with this run's concurrency, progress, clock and interrupt."""
+        engine = self.recipe.engines["solutions" if step == "solve" else step]
+        count = total if total is not None else len(items)
+        progress = Progress(stage.name, stream=sys.stderr, clock=time.monotonic, total=count)
+        with self.folder.timed(stage.name, time.monotonic), self.interrupt.installed():
+            await drive(
+                items, work, stage, item_id=item_id, concurrency=engine.concurrency, progress=progress,
+                interrupt=self.interrupt, canary=canary,
+            )  # fmt: skip
+
+    def _settings(self, step: str, config: Any, prompt: Prompt) -> dict[str, Any]:
+        """What shapes the results of a step: its settings, its engine's, the seed, the prompt's digest."""
+        engine = {f"{step}_{key}": value for key, value in shaping(self.recipe.engines[step]).items()}
+        return shaping(config) | engine | {"seed": self.recipe.run.seed, f"{step}_prompt": prompt.digest}
+
+    def _whole_set(self, name: str, config: Any) -> StageFolder:
+        """A whole-set stage starts over, so its settings are those of now."""
+        path = self.folder.path / name / "settings.json"
+        if path.exists():
+            write_json(path, shaping(config))
+        return self.folder.stage(name, shaping(config))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the questions stage asks with, and the settings that go into its digest."""
+
+    prompt: Prompt
+    topics: Sequence[questions.Topic]
+    examples: Sequence[str]
+    settings: Mapping[str, Any]
+
+
+async def run(folder: Path, recipe: Recipe, work: Callable[[Run], Awaitable[object]], say: Say) -> None:
+    """Opens a run's folder with its engines and sandbox, writes its recipe and manifest, and does the work."""
+    with RunFolder(folder) as opened:
+        opened.write_recipe(recipe.to_toml())
+        models = {step: {"model": config.model, "revision": config.revision} for step, config in recipe.engines.items()}
+        opened.update_manifest(recipe=recipe.name, seed=recipe.run.seed, models=models)
+        async with opened_engines(recipe.engines, say) as engines, LazySandbox(recipe.run) as sandbox:
+            await work(Run(opened, recipe, engines, sandbox, Interrupt(say), say))
+
+
+def then(step: Callable[[Run], object]) -> Callable[[Run], Awaitable[None]]:
+    """A whole-set stage as work that can be awaited."""
+
+    async def work(run: Run) -> None:
+        step(run)
+
+    return work
+
+
+def outcomes(stage: Path) -> Iterator[Outcome[Row]]:
+    """What was tried and found for each item of a solve stage, by id; takes no lock."""
+    return read_outcomes(stage / "ledger", Row)
+
+
+def _round_of_each(rounds: Sequence[int]) -> Iterator[int]:
+    return (number for number, size in enumerate(rounds) for _ in range(size))
+
+
+def _first(path: Path, limit: int) -> Iterator[Question]:
+    return (question for _, question in zip(range(limit), iter_rows(path, Question), strict=False))
+
+
+def _file_digest(path: Path) -> str:
+    return content_id(path.read_text(encoding="utf-8"))
+
+
+def _share_kept(outcome: Outcome[Any]) -> float:
+    """The canary of questions: how much of what was listed could be used."""
+    return len(outcome.kept) / (len(outcome.kept) + len(outcome.drops))
+
+
+def _parsed_well(outcome: Outcome[Any]) -> float:
+    """The canary of solve: 1 if tests and a candidate could be read, whether or not any passed."""
+    unread = {"tests-unparsable", "tests-too-few", "solutions-unparsable"}
+    return float(not any(drop.reason in unread for drop in outcome.drops))
+
+
+def _yields(outcome: Outcome[Any]) -> dict[str, int]:
+    """What a solve outcome adds to the report's notes: the yield of either way to choose tests."""
+    tried = outcome.attempts
+    return {"passed_plain": int(bool(tried.passed_plain)), "passed_consensus": int(bool(tried.passed_consensus))}
+
+
+def _unique(frame: pl.DataFrame, *, config: Any, limits: tuple[int, int]) -> Selection:
+    """Dedup of the first `count` raw questions; of what is kept, the first `target` (0: all)."""
+    count, target = limits
+    ordered = frame.sort(*ORDER)
+    taken, rest = (ordered.head(count), ordered.slice(count)) if count else (ordered, ordered.clear())
+    found = dedup.dedup(taken, config, priority=ORDER)
+    kept, over = found.kept, found.kept.clear()
+    if target and not count:
+        ranked = found.kept.sort(*ORDER)
+        kept, over = ranked.head(target), ranked.slice(target)
+    dropped = _with_surplus(_with_surplus(found.dropped, rest, "count"), over, "target")
+    return Selection(kept, dropped)
+
+
+def _with_surplus(dropped: pl.DataFrame, rest: pl.DataFrame, limit: str) -> pl.DataFrame:
+    """The dropped rows and, below them, `rest` with the reason surplus."""
+    surplus = rest.select(
+        source_id=pl.col("id"), reason=pl.lit("surplus"), detail=pl.lit(f"over --{limit}"), text=pl.col("question")
+    )
+    return pl.concat([dropped, surplus], how="diagonal_relaxed")

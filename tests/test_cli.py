@@ -1,0 +1,100 @@
+"""Claims about the command line: its help, its errors, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datagen import errors
+from datagen.cli import COMMANDS, build_parser, main
+
+SCREEN_LINES, SCREEN_COLUMNS = 50, 110
+
+
+def datagen(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user types it."""
+    command = [sys.executable, "-m", "datagen", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
+
+
+def help_of(name: str, capsys) -> str:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([name, "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_screen_and_has_an_example(name, capsys):
+    """Every command's --help is at most 50 lines of 110 columns and shows a command to type."""
+    lines = help_of(name, capsys).splitlines()
+    assert len(lines) <= SCREEN_LINES
+    assert max(map(len, lines)) <= SCREEN_COLUMNS
+    assert any(line.startswith(f"example: datagen {name}") for line in lines)
+
+
+def test_command_reference_is_current():
+    """docs/cli.md is what the commands print for --help, and the exit codes of the errors; `make docs` writes it."""
+    folder = Path(__file__).parent.parent / "docs"
+    page = runpy.run_path(str(folder / "write_cli.py"))["page"]
+    assert (folder / "cli.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["questions", "--n", "3"], 2, "datagen questions --help"),
+        (["solve", "--n", "many"], 2, "--n"),
+        (["solve", "--n", "0"], 2, "Use 1 or more"),
+        (["run", "dmeo"], 2, "demo"),
+        (["questions", "--recipe", "missing.toml"], 2, "missing.toml"),
+        (["dedup"], 3, "datagen questions"),
+        (["solve"], 3, "datagen dedup"),
+        (["decontaminate"], 2, "--against"),
+        (["push", "me/set"], 3, "datagen export"),
+        (["status"], 3, "datagen questions"),
+        (["questions", "--prompts", "nowhere"], 3, "nowhere"),
+        (["questions", "--topics", "nowhere.toml"], 3, "nowhere.toml"),
+        (["export", "--license", "apache2"], 2, "apache-2.0"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_a_documented_code(arguments, code, says, tmp_path):
+    """A user's mistake prints one line that names what to type next, no traceback, and ends with its exit code."""
+    ended = datagen(*arguments, cwd=tmp_path)
+    assert ended.returncode == code
+    assert says in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1 and "Traceback" not in ended.stderr
+
+
+def test_dead_server_stops_with_its_address(tmp_path):
+    """A server that does not answer ends the run with the engine's exit code and the address that was tried."""
+    ended = datagen("questions", "--engine", "server", "--base-url", "http://127.0.0.1:9/v1", cwd=tmp_path)
+    assert ended.returncode == errors.EngineUnavailable.exit_code
+    assert "127.0.0.1:9" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_dry_run_prints_the_resolved_recipe(capsys, tmp_path):
+    """--dry-run prints every setting as a recipe, flags applied, and touches nothing."""
+    folder = tmp_path / "run"
+    assert main(["run", "demo", "--n", "3", "--run", str(folder), "--dry-run"]) == 0
+    assert "n = 3" in capsys.readouterr().out and not folder.exists()
+
+
+def test_closed_pipe_is_no_error(tmp_path):
+    """`datagen ... | head` ends quietly when the reader goes away."""
+    command = f"{sys.executable} -m datagen run demo --dry-run | head -1"
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert ended.returncode == 0 and ended.stderr == ""
+
+
+def test_exit_codes_are_distinct():
+    """Every error of a user's has an exit code of its own."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and "exit_code" in vars(kind)]
+    assert len({kind.exit_code for kind in kinds}) == len(kinds)

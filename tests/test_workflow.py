@@ -1,0 +1,136 @@
+"""Claims about a whole run: the stages wired together, with a function as the model and the real sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from small_run import answer, small_recipe, tables, work
+
+from datagen import workflow
+from datagen.errors import EngineUnavailable, RequestFailed
+from datagen.models import Completion, Question, Request, Row
+from datagen.publication import reports
+from datagen.recipe import Recipe
+from datagen.store import read_report
+from datagen.tables import iter_rows, read_table
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Recipe:
+    """Short prompts and few questions; everything else as shipped."""
+    return small_recipe(tmp_path)
+
+
+async def test_every_stage_adds_up(recipe, tmp_path):
+    """At every stage, what came in is what was kept plus what was dropped with a reason; and each feeds the next."""
+    await work(tmp_path / "run", recipe, lambda run: run.everything())
+    found = {report.stage: report for report in reports(tmp_path / "run")}
+    assert list(found) == [workflow.QUESTIONS, workflow.DEDUP, workflow.SOLVE, workflow.DECONTAMINATE]
+    for report in found.values():
+        assert report.parsed == report.kept + sum(report.dropped.values())
+    assert found["1-questions"].kept == found["2-dedup"].inputs
+    assert found["2-dedup"].kept == found["3-solve"].inputs
+    assert found["3-solve"].kept == found["4-decontaminate"].inputs
+
+
+async def test_kept_rows_pass_their_own_tests(recipe, tmp_path):
+    """Every published solution really passes every one of its tests, run here by plain Python."""
+    await work(tmp_path / "run", recipe, lambda run: run.everything())
+    rows = list(iter_rows(tmp_path / "run/4-decontaminate/kept.parquet", Row))
+    assert rows
+    for row in rows:
+        names: dict[str, object] = {}
+        exec(row.solution, names)
+        for test in row.tests:
+            exec(test, names)
+        assert row.messages[0].content == row.question and row.solution in row.messages[1].content
+
+
+async def test_target_is_reached_exactly(recipe, tmp_path):
+    """--target N gives exactly N unique questions; the rest of the last round is surplus."""
+    await work(tmp_path / "run", recipe, lambda run: run.questions())
+    assert read_report(tmp_path / "run/2-dedup").kept == 12
+
+
+async def test_raised_target_keeps_what_was_kept(recipe, tmp_path):
+    """Raising the target continues the run: every question that was kept before is kept after."""
+    await work(tmp_path / "run", recipe, lambda run: run.questions())
+    before = {question.id for question in iter_rows(tmp_path / "run/2-dedup/kept.parquet", Question)}
+    more = replace(recipe, questions=replace(recipe.questions, target=30))
+    await work(tmp_path / "run", more, lambda run: run.questions())
+    after = {question.id for question in iter_rows(tmp_path / "run/2-dedup/kept.parquet", Question)}
+    assert before < after and len(after) == 30
+
+
+async def test_count_keeps_that_many_raw_questions(recipe, tmp_path):
+    """--count N hands exactly N raw questions to dedup; what the last prompt listed beyond is surplus."""
+    few = replace(recipe, questions=replace(recipe.questions, target=0, count=7))
+    await work(tmp_path / "run", few, lambda run: run.questions())
+    await work(tmp_path / "run", few, workflow.then(lambda run: run.dedup()))
+    report = read_report(tmp_path / "run/2-dedup")
+    assert report.inputs - report.dropped["surplus"] == 7
+
+
+async def test_spent_budget_is_said(recipe, tmp_path):
+    """A target out of reach ends when --max-generated raw questions are spent, and says so."""
+    said: list[str] = []
+    poor = replace(recipe, questions=replace(recipe.questions, target=500, max_generated=40))
+    await work(tmp_path / "run", poor, lambda run: run.questions(), said=said)
+    assert any("max-generated is spent" in line for line in said)
+
+
+async def test_target_rows_goes_on_until_they_are_there(recipe, tmp_path):
+    """--target-rows N makes rounds until N verified, decontaminated rows are there, and publishes exactly N."""
+    await work(tmp_path / "run", recipe, lambda run: run.everything(target_rows=9))
+    assert read_table(tmp_path / "run/dataset/data/train-00000-of-00001.parquet").height == 9
+
+
+async def test_run_stopped_by_its_engine_continues_to_the_same_bytes(recipe, tmp_path):
+    """An engine that dies in the middle stops the run; continued, its tables and reports equal an unbroken run's."""
+    await work(tmp_path / "whole", recipe, lambda run: run.everything())
+    calls = 0
+
+    def dies(request: Request) -> Completion:
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise EngineUnavailable("the server has gone", hint="Start it")
+        return answer(request)
+
+    one_at_a_time = {step: replace(config, concurrency=1) for step, config in recipe.engines.items()}
+    with pytest.raises(EngineUnavailable):
+        await work(tmp_path / "broken", replace(recipe, engines=one_at_a_time), lambda run: run.everything(), dies)
+    await work(tmp_path / "broken", recipe, lambda run: run.everything())
+    assert tables(tmp_path / "broken") == tables(tmp_path / "whole")
+
+
+async def test_failed_requests_are_owed_again(recipe, tmp_path):
+    """A request that fails drops its item as engine-failed; the next run of the same command tries it again."""
+    failed: set[str] = set()
+
+    def stumbles(request: Request) -> Completion:
+        if "candidate" in request.messages[-1].content and len(failed) < 3:
+            failed.add(request.digest())
+            raise RequestFailed("HTTP 500")
+        return answer(request)
+
+    await work(tmp_path / "run", recipe, lambda run: run.everything(), stumbles)
+    first = read_report(tmp_path / "run/3-solve")
+    assert first.owed == first.dropped["engine-failed"] == 3
+    await work(tmp_path / "run", recipe, lambda run: run.everything(), stumbles)
+    second = read_report(tmp_path / "run/3-solve")
+    assert second.owed == 0 and "engine-failed" not in second.dropped
+
+
+async def test_replayed_run_is_the_same_run(recipe, tmp_path):
+    """`--engine replay --replay RUN` answers from the recorded calls of an earlier run, to the same bytes."""
+    await work(tmp_path / "run", recipe, lambda run: run.everything())
+    engines = {
+        step: replace(config, engine="replay", replay=str(tmp_path / "run"), model="replay")
+        for step, config in recipe.engines.items()
+    }
+    again = replace(recipe, engines=engines)
+    await workflow.run(tmp_path / "again", again, lambda run: run.everything(), lambda line: None)
+    rows = [list(iter_rows(tmp_path / name / "4-decontaminate/kept.parquet", Row)) for name in ("run", "again")]
+    assert rows[0] == [replace(row, model=rows[0][0].model) for row in rows[1]]
