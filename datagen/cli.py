@@ -34,7 +34,7 @@ from datagen.models import Row
 from datagen.publication import reports
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
 from datagen.store import read_status
-from datagen.tables import iter_rows, read_table
+from datagen.tables import iter_rows
 
 DEFAULT_RUN = "runs/default"
 
@@ -255,10 +255,9 @@ def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:
     folder = Path(run)
     print(funnel(reports(folder)))
     if sample:
-        row = next(iter_rows(folder / workflow.DECONTAMINATE / "kept.parquet", Row))
-        print(
-            f"\nOne of {read_table(folder / workflow.DECONTAMINATE / 'kept.parquet').height:,} rows:\n\n{record(row)}"
-        )
+        rows = list(iter_rows(folder / workflow.DECONTAMINATE / "kept.parquet", Row))
+        middling = min(rows, key=lambda row: (abs(row.pass_rate - 0.5), row.id))
+        print(f"\nOne of {len(rows):,} rows, of middling difficulty:\n\n{record(middling)}")
     print(f"\nrun      {folder}")
     if dataset:
         print(f"dataset  {folder / 'dataset'}")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from datagen.models import Outcome, Row
 from datagen.store import Report
 
 
 def funnel(reports: Sequence[Report]) -> str:
-    """A table: stage, how much went in, how much was kept, what was dropped by reason."""
+    """A table - stage, what went in, what was kept, what was dropped by reason - and what else the stages report."""
     rows = [("stage", "in", "kept", "dropped"), *(_row(report) for report in reports)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
-    return "\n".join(lines + [f"  {note}" for report in reports for note in notes(report)])
+    said = [*(note for report in reports for note in notes(report)), *_tokens(reports)]
+    return "\n".join([*lines, *([""] if said else []), *said])
 
 
 def _row(report: Report) -> tuple[str, str, str, str]:
@@ -23,21 +23,25 @@ def _row(report: Report) -> tuple[str, str, str, str]:
     return report.stage, f"{report.parsed:,}", f"{report.kept:,}", dropped
 
 
-def notes(report: Report) -> list[str]:
-    """What a stage says beside its counts: yields, tokens, benchmark hits, items still owed."""
-    plain = ((key, value) for key, value in sorted(report.notes.items()) if not isinstance(value, dict))
-    said = [f"{report.stage}: {key.replace('_', ' ')} {_figure(value)}" for key, value in plain]
+def notes(report: Report) -> Iterator[str]:
+    """What a stage says beside its counts: yields of both ways to choose tests, benchmark hits, items still owed."""
+    yields = {way: report.notes[f"passed_{way}"] for way in ("plain", "consensus") if f"passed_{way}" in report.notes}
+    if yields and report.inputs:
+        shares = (f"{count:,} with {way} tests ({count / report.inputs:.0%})" for way, count in yields.items())
+        yield f"{report.stage}: questions solved: {', '.join(shares)}"
+    for method, benchmarks in report.notes.get("decontamination", {}).get("methods", {}).items():
+        found = ", ".join(f"{name} {counts['rows_hit']:,}" for name, counts in benchmarks.items())
+        yield f"{report.stage}: rows that overlap by {method}: {found}"
+    if missing := report.notes.get("not_checked"):
+        yield f"{report.stage}: not checked against {', '.join(missing)}"
     if report.owed:
-        said.append(
-            f"{report.stage}: {report.owed:,} items owed (engine-failed); run the same command to try them again"
-        )
-    return said
+        yield f"{report.stage}: {report.owed:,} items owed (engine-failed); run the same command to try them again"
 
 
-def _figure(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
+def _tokens(reports: Sequence[Report]) -> Iterator[str]:
+    read, written = (sum(r.notes.get(f"{kind}_tokens", 0) for r in reports) for kind in ("prompt", "completion"))
+    if read or written:
+        yield f"tokens: {read:,} read, {written:,} written"
 
 
 def record(row: Row) -> str:

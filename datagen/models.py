@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sandbox.contract import Job, Limits, Status, TestResult, Verdict
 
@@ -256,7 +256,3 @@ class Outcome(Generic[Kept]):
     attempts: Attempts = field(default_factory=Attempts)
     usage: Usage = Usage()
     final: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON data; `store.outcome_from_json` turns it back."""
-        return asdict(self)

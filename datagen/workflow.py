@@ -243,7 +243,7 @@ class Run:
         engine = self.recipe.engines["solutions" if step == "solve" else step]
         count = total if total is not None else len(items)
         progress = Progress(stage.name, stream=sys.stderr, clock=time.monotonic, total=count)
-        with self.folder.timed(stage.name, time.monotonic), self.interrupt.installed():
+        with self.folder.timed(stage.name, time.monotonic):
             await drive(
                 items, work, stage, item_id=item_id, concurrency=engine.concurrency, progress=progress,
                 interrupt=self.interrupt, canary=canary,
@@ -279,7 +279,9 @@ async def run(folder: Path, recipe: Recipe, work: Callable[[Run], Awaitable[obje
         models = {step: {"model": config.model, "revision": config.revision} for step, config in recipe.engines.items()}
         opened.update_manifest(recipe=recipe.name, seed=recipe.run.seed, models=models)
         async with opened_engines(recipe.engines, say) as engines, LazySandbox(recipe.run) as sandbox:
-            await work(Run(opened, recipe, engines, sandbox, Interrupt(say), say))
+            interrupt = Interrupt(say)
+            with interrupt.installed():
+                await work(Run(opened, recipe, engines, sandbox, interrupt, say))
 
 
 def then(step: Callable[[Run], object]) -> Callable[[Run], Awaitable[None]]:

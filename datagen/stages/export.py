@@ -23,14 +23,13 @@ from datagen.config import ExportConfig
 from datagen.errors import InputError, UsageError
 from datagen.files import storing, sync_folder, write_whole
 from datagen.licenses import check_license
-from datagen.models import Candidate, Row
-from datagen.tables import DROPPED
+from datagen.models import Row
+from datagen.tables import CANDIDATES, DROPPED
 
 ROW_GROUP = 2_000
 """Rows that are in memory at once, and a row group of a shard: what a reader that wants a few rows must fetch."""
 
 ROWS = schema_of(Row)
-CANDIDATES = pa.schema([("source_id", pa.string()), *schema_of(Candidate), ("chosen", pa.bool_())])
 REJECTED = pa.schema([("stage", pa.string()), *DROPPED])
 
 _CARD, _NEW_CARD = "README.md", "README.new.md"

@@ -77,8 +77,8 @@ def row(number: int) -> dict:
 def candidate(number: int, index: int) -> dict:
     results = ["pass"] * index + ["fail"] * (2 - index)
     return {
-        "source_id": f"{number:016x}", "index": index, "code": f"c{index}", "status": "fail", "results": results,
-        "detail": "", "n_passed": index, "chosen": index == 2,
+        "source_id": f"{number:016x}", "tests": ["assert a", "assert b"], "index": index, "code": f"c{index}",
+        "status": "fail", "results": results, "detail": "", "n_passed": index, "chosen": index == 2,
     }  # fmt: skip
 
 

@@ -1,0 +1,62 @@
+"""Claims about what a run prints of itself."""
+
+from __future__ import annotations
+
+from datagen.funnel import attempts, funnel, record
+from datagen.models import Attempts, Candidate, Drop, Message, Outcome, Row
+from datagen.store import Report
+
+ROW = Row(
+    messages=(Message("user", "Add one."), Message("assistant", "```python\n...\n```")),
+    id="1f", question="Add one.", solution="def f(n):\n    return n + 1\n",
+    tests=("assert f(1) == 2", "assert f(2) == 3"),
+    shown_test="assert f(1) == 2", entry_point="f", n_candidates=10, n_passed=4, pass_rate=0.4, chosen_index=2,
+    difficulty="easy", topic="numbers", model="m", prompt="p", seed=7,
+)  # fmt: skip
+
+
+def test_funnel_shows_every_reason_with_its_count():
+    """Each stage's line has what went in, what was kept, and each reason with its count, the most frequent first."""
+    text = funnel([Report("2-dedup", 100, 100, 70, {"near-duplicate": 10, "exact-duplicate": 20})])
+    assert text.splitlines()[1].split() == [
+        "2-dedup", "100", "70", "exact-duplicate", "20", "·", "near-duplicate", "10",
+    ]  # fmt: skip
+
+
+def test_funnel_tells_both_yields():
+    """The yields of plain and of consensus tests stand side by side, as counts and shares."""
+    text = funnel([Report("3-solve", 240, 240, 141, {}, notes={"passed_plain": 39, "passed_consensus": 141})])
+    assert "39 with plain tests (16%), 141 with consensus tests (59%)" in text
+
+
+def test_owed_items_come_with_the_way_to_get_them():
+    """Items whose engine failed are said to be owed, and how to try them again."""
+    text = funnel([Report("3-solve", 5, 5, 2, {"engine-failed": 3}, owed=3)])
+    assert "3 items owed (engine-failed); run the same command" in text
+
+
+def test_unchecked_benchmarks_are_not_hidden():
+    """A benchmark that could not be loaded is named: the set was not checked against it."""
+    text = funnel([Report("4-decontaminate", 5, 5, 5, {}, notes={"not_checked": ["mbpp"]})])
+    assert "not checked against mbpp" in text
+
+
+def test_record_is_whole():
+    """A shown row has its question, solution, every test, and which one the solver saw."""
+    text = record(ROW)
+    for part in (ROW.question, ROW.solution.rstrip(), *ROW.tests, "the solver saw: assert f(1) == 2", "4 of 10"):
+        assert part in text
+
+
+def test_attempts_show_tests_candidates_and_verdict():
+    """A preview shows each test, each dropped test with its reason, each candidate's row of the matrix, and the end."""
+    tried = Attempts(
+        tests=("assert f(1) == 2",),
+        dropped_tests=(Drop("duplicate", text="assert f(1) == 2"),),
+        candidates=(Candidate(0, "def f(n): ...", "fail", ("fail",), "got None, expected 2"),),
+    )
+    text = attempts(
+        Outcome("1f", drops=(Drop("none-passed", "the best passes 0 of 1 tests", "Add one."),), attempts=tried)
+    )
+    for part in ("assert f(1) == 2", "duplicate", "candidate 0: fail got None, expected 2", "none-passed"):
+        assert part in text
