@@ -9,7 +9,7 @@ from typing import Self
 
 from datagen.config import EngineConfig, RunConfig
 from datagen.engines import open_engine
-from datagen.errors import SandboxUnavailable
+from datagen.errors import DatagenError, SandboxUnavailable
 from datagen.models import Completion, Engine, Job, Request, Verdict
 from sandbox import Pool, SandboxError
 
@@ -22,6 +22,7 @@ class LazyEngine:
     def __init__(self, config: EngineConfig, load: Callable[[], Awaitable[Engine]]) -> None:
         self._config, self._load = config, load
         self._engine: Engine | None = None
+        self._failure: DatagenError | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -31,9 +32,18 @@ class LazyEngine:
 
     async def complete(self, request: Request) -> Completion:
         async with self._lock:
+            if self._failure is not None:  # who waited while loading failed does not try again
+                raise self._failure
             if self._engine is None:
-                self._engine = await self._load()
+                self._engine = await self._loaded()
         return await self._engine.complete(request)
+
+    async def _loaded(self) -> Engine:
+        try:
+            return await self._load()
+        except DatagenError as error:
+            self._failure = error
+            raise
 
     async def close(self) -> None:
         if self._engine is not None:

@@ -189,11 +189,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A recorded call to an engine: its step (questions, tests-0, solutions), the request's digest, the samples."""
+    """A recorded call to an engine: its step (questions, tests-0, solutions), the request's digest, the answer."""
 
     step: str
     request: str
-    samples: tuple[Sample, ...]
+    completion: Completion
 
 
 @dataclass(frozen=True, slots=True)

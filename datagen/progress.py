@@ -23,7 +23,7 @@ class Progress:
         self._kept = self._dropped = self._failed = 0
         self._rewrites = stream.isatty()
         self._every = 0.2 if self._rewrites else every
-        self._start = self._shown_at = clock()
+        self._first_at = self._shown_at = clock()
         self._width = 0
 
     def resume(self, done: int) -> None:
@@ -32,6 +32,8 @@ class Progress:
 
     def advance(self, outcome: Outcome[Any]) -> None:
         """Counts one outcome and shows the line if it is time to."""
+        if self._new == 0:
+            self._first_at = self._clock()  # before it, models were loaded: no part of the rate
         self._new += 1
         self._kept += len(outcome.kept)
         self._dropped += len(outcome.drops) if outcome.final else 0
@@ -49,16 +51,16 @@ class Progress:
         self._new = self._width = 0
 
     def line(self) -> str:
-        """The counts, the rate of this run, and how long the rest will take at that rate."""
-        done, seconds = self._before + self._new, self._clock() - self._start
+        """The counts, the rate of this run since its first outcome, and how long the rest will take at that rate."""
+        done, since, seconds = self._before + self._new, self._new - 1, self._clock() - self._first_at
         of = "" if self._total is None else f"/{self._total}"
         parts = [f"{self._label}: {done}{of}", f"{self._kept} kept", f"{self._dropped} dropped"]
         if self._failed:
             parts.append(f"{self._failed} failed")
-        if seconds > 0 and self._new:
-            parts.append(f"{_rate(self._new / seconds)}")
+        if seconds > 0 and since > 0:
+            parts.append(f"{_rate(since / seconds)}")
             if self._total is not None and self._total > done:
-                parts.append(f"{duration((self._total - done) * seconds / self._new)} left")
+                parts.append(f"{duration((self._total - done) * seconds / since)} left")
         return ", ".join(parts)
 
     def _show(self) -> None:

@@ -15,7 +15,7 @@ from stage_kit import answer, question
 
 from datagen.errors import InputError
 from datagen.ledger import Ledger, ledger_state, read_outcomes, read_records
-from datagen.models import Attempts, Call, Candidate, Drop, Message, Outcome, Question, Row, Sample, Usage
+from datagen.models import Attempts, Call, Candidate, Completion, Drop, Message, Outcome, Question, Row, Sample, Usage
 
 ROW = Row(
     (Message("user", "q"), Message("assistant", "a")), "id1", "q", "def f(): pass", ("assert f() is None",),
@@ -37,7 +37,7 @@ def filled(folder, numbers, **options):
 def test_outcome_comes_back_as_it_was(tmp_path):
     """Every part of an outcome, nested and empty ones too, survives the ledger."""
     attempts = Attempts(
-        (Call("tests-0", "d1", (Sample("x", "length", "hm"),)),), ("assert f()",), (Drop("flaky"),),
+        (Call("tests-0", "d1", Completion((Sample("x", "length", "hm"),), 3, 4)),), ("assert f()",), (Drop("flaky"),),
         (Candidate(0, "c", "pass", ("pass", "fail"), "d", 1),), True, None,
     )  # fmt: skip
     outcome = Outcome("id1", (ROW,), (Drop("empty", "d", "é\ud800\u2028"),), attempts, Usage(3, 4, 0.5))

@@ -52,8 +52,8 @@ def test_terminal_line_is_rewritten_and_ended_once():
     progress.close()
     text = stream.getvalue()
     assert text.count("\n") == 1 and text.endswith("\n") and text.count("\r") == 4
-    first, third = text.split("\r")[1], text.split("\r")[3]
-    assert first.endswith("2s left") and len(third) == len(first) and third.rstrip().endswith("1.0/s")
+    second, third = text.split("\r")[2], text.split("\r")[3]
+    assert second.endswith("1s left") and len(third) == len(second) and third.rstrip().endswith("1.0/s")
 
 
 def test_resumed_items_count_as_done_not_towards_the_rate():
@@ -61,9 +61,21 @@ def test_resumed_items_count_as_done_not_towards_the_rate():
     clock = Clock()
     progress = Progress("solve", stream=io.StringIO(), clock=clock, total=100)
     progress.resume(90)
+    progress.advance(KEPT)
     clock.now += 10
     progress.advance(KEPT)
-    assert progress.line() == "solve: 91/100, 2 kept, 0 dropped, 6.0/min, 1m 30s left"
+    assert progress.line() == "solve: 92/100, 4 kept, 0 dropped, 6.0/min, 1m 20s left"
+
+
+def test_loading_a_model_is_no_part_of_the_rate():
+    """The rate counts from the first outcome: what was waited for before it says nothing about the rest."""
+    clock = Clock()
+    progress = Progress("solve", stream=io.StringIO(), clock=clock, total=100)
+    clock.now += 500
+    progress.advance(KEPT)
+    clock.now += 2
+    progress.advance(KEPT)
+    assert progress.line() == "solve: 2/100, 4 kept, 0 dropped, 30.0/min, 3m 16s left"
 
 
 def test_failed_items_are_counted_apart():

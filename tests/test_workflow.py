@@ -132,5 +132,4 @@ async def test_replayed_run_is_the_same_run(recipe, tmp_path):
     }
     again = replace(recipe, engines=engines)
     await workflow.run(tmp_path / "again", again, lambda run: run.everything(), lambda line: None)
-    rows = [list(iter_rows(tmp_path / name / "4-decontaminate/kept.parquet", Row)) for name in ("run", "again")]
-    assert rows[0] == [replace(row, model=rows[0][0].model) for row in rows[1]]
+    assert tables(tmp_path / "again") == tables(tmp_path / "run")

@@ -202,7 +202,7 @@ async def questions(
         source_id=item.id,
         kept=tuple(_question(item, piece, engine.model) for piece in pieces if not piece.drop),
         drops=tuple(piece.drop for piece in pieces if piece.drop),
-        attempts=Attempts(calls=(Call(STAGE, request.digest(), completion.samples),)),
+        attempts=Attempts(calls=(Call(STAGE, request.digest(), completion),)),
         usage=Usage(completion.prompt_tokens, completion.completion_tokens),
     )
 

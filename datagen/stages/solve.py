@@ -131,7 +131,7 @@ class _Bench:
     async def ask(self, engine: Engine, step: str, request: Request) -> Completion:
         """One recorded call."""
         completion = await engine.complete(request)
-        self.calls.append(Call(step, request.digest(), completion.samples))
+        self.calls.append(Call(step, request.digest(), completion))
         self.usage += Usage(completion.prompt_tokens, completion.completion_tokens)
         return completion
 
