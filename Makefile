@@ -1,6 +1,6 @@
 # make demo        the whole pipeline on the embedded model, on CPU: a virtual environment, an install, a run
 # make test        every check: formatting, lints, types, import contracts, tests
-# make demo-model  train the demo model anew (about 40 minutes on one thread) into data/demo-model
+# make demo-model  train the demo model anew (about an hour on one thread) into data/demo-model
 # make docs        write docs/cli.md from the commands' own help
 # make bench       how right the rows of the demo run are, against reference solutions
 #
@@ -44,6 +44,7 @@ test: lint
 
 demo-model: install
 	$(BIN)/python -m datagen.demo.train --out data/demo-model
+	$(BIN)/python -m datagen.demo.card data/demo-model
 
 docs: install
 	$(BIN)/python docs/write_cli.py

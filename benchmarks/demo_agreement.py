@@ -3,7 +3,8 @@
     python -m benchmarks.demo_agreement --run runs/demo
 
 For each kept row whose question maps back to a task of the generator: does its solution agree with the reference on 50
-fresh inputs (run in the sandbox), and how many of its tests are right? Prints both shares and how many rows map back.
+fresh inputs (all there are, for tasks on single words and numbers), run in the sandbox, and how many of its tests are
+right? Prints both shares and how many rows map back.
 """
 
 from __future__ import annotations
