@@ -1,7 +1,7 @@
 """What goes into the sandbox and what comes out: plain values that a caller can store, compare and print.
 
-A program that fails is a value (`Verdict`); a sandbox that fails is an exception (`SandboxError`). Neither ever turns into the
-other.
+A program that fails is a value (`Verdict`); a sandbox that fails is an exception (`SandboxError`). Neither ever turns
+into the other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import ClassVar
 class Status(StrEnum):
     """How a test, or a whole program, ended.
 
-    PASS: every statement of the test held, on values that the program cannot fake. PASS_WEAK: it held, but an equality that the
-    program itself defines took part. FAIL: an assertion did not hold. ERROR: anything else was raised, or the program died.
-    TIMEOUT, MEMORY, OUTPUT: the limit of that name was reached.
+    PASS: every statement of the test held, on values that the program cannot fake. PASS_WEAK: it held, but an
+    equality that the program itself defines took part. FAIL: an assertion did not hold. ERROR: anything else was
+    raised, or the program died. TIMEOUT, MEMORY, OUTPUT: the limit of that name was reached.
     """
 
     PASS = "pass"
@@ -30,8 +30,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one program may use: seconds of its CPU clock, seconds of the wall clock, MB of address space, processes and threads,
-    KB written to stdout and stderr together, MB in its temporary folder."""
+    """What one program may use: seconds of its CPU clock, seconds of the wall clock, MB of address space, processes and
+    threads, KB written to stdout and stderr together, MB in its temporary folder.
+    """
 
     cpu_seconds: float = 2.0
     wall_seconds: float = 20.0
@@ -43,9 +44,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A program and its tests: each test is a snippet of Python that asserts something about names which the program defines.
+    """A program and its tests: each test is a snippet of Python that asserts something about names which the program
+    defines.
 
-    `seed` is the hash seed and the seed of `random`: the same job under two seeds shows a program that depends on either.
+    `seed` is the hash seed and the seed of `random`: the same job under two seeds shows a program that depends on
+    either.
     """
 
     program: str
@@ -56,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """How one test ended; `detail` is for people: "got 3, expected 4", "ZeroDivisionError: division by zero (line 3)"."""
+    """How one test ended; `detail` is for people: "got 3, expected 4", "ZeroDivisionError: ... (line 3)"."""
 
     __test__: ClassVar[bool] = False
 
@@ -68,8 +71,8 @@ class TestResult:
 class Verdict:
     """How a job ended: one result per test, in the order of the tests, and what the program used.
 
-    `status` is PASS only if there was a test and every one passed; PASS_WEAK if all passed and at least one did so weakly; else the
-    status of the first test that did not pass (ERROR for a job without tests).
+    `status` is PASS only if there was a test and every one passed; PASS_WEAK if all passed and at least one did so
+    weakly; else the status of the first test that did not pass (ERROR for a job without tests).
     """
 
     status: Status

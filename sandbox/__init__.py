@@ -1,0 +1,16 @@
+"""Runs untrusted Python programs against tests: isolated, limited, and with verdicts that a program cannot forge.
+
+    from sandbox import Job, Pool
+
+    async with Pool(workers=2) as pool:
+        verdict = await pool.run(Job("def add(a, b): return a + b", ("assert add(1, 2) == 3",)))
+
+`run(job)` is the plain call. Standard library only; see README.md for what is stopped, by which layer, and what is not.
+"""
+
+from __future__ import annotations
+
+from sandbox.contract import Job, Limits, SandboxError, Status, TestResult, Verdict
+from sandbox.pool import Pool, run
+
+__all__ = ["Job", "Limits", "Pool", "SandboxError", "Status", "TestResult", "Verdict", "run"]

@@ -1,0 +1,122 @@
+"""From the zygote's clone to the first line of a role: locks every door behind it, in the order in which they still
+have keys.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import sandbox.kernel as kernel
+import sandbox.landlock as landlock
+import sandbox.limits as limits
+import sandbox.seccomp as seccomp
+
+SIGKILL = 9
+LINK, VERDICT, COMPLAINTS = 3, 4, 5
+"""Descriptors of a child; the zygote keeps 3 and 4 occupied so that nothing else gets these numbers. On COMPLAINTS a
+child says what went wrong while it fenced itself in; it is closed before anything of the program runs.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Which layers a child puts around itself."""
+
+    new_pids: bool
+    identity: int | None  # the user to become
+    rules: int | None  # descriptor of Landlock rules
+    filtered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The layers as calls, made ready once by the zygote."""
+
+    clone: kernel.Call
+    rights: tuple[kernel.Call, ...]
+    parent_gone: kernel.Call
+    filters: tuple[kernel.Call, ...]  # last, for they forbid what the others do
+    base: int  # bytes of address space of the zygote
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Descriptors of one child: its end of the link, the verdict's channel (grader only), where its output goes."""
+
+    link: int
+    verdict: int | None
+    output: int
+
+
+def fence(layers: Layers, parent: int, base: int) -> Fence:
+    """The calls for these layers; `parent` is a descriptor of the zygote's process."""
+    rights = [kernel.drop_capabilities(), kernel.prctl(kernel.PR_SET_DUMPABLE, 0)]
+    if layers.identity is not None:  # a change of user drops capabilities and dumps by itself
+        ids = (layers.identity, layers.identity, layers.identity)
+        rights = [
+            kernel.prepare("setgroups", 0, None),
+            kernel.prepare("setresgid", *ids),
+            kernel.prepare("setresuid", *ids),
+        ]
+    files = [] if layers.rules is None else [landlock.restrict(layers.rules)]
+    ready = layers.filtered and layers.new_pids  # else the filter needs the child's process id
+    return Fence(
+        clone=kernel.clone(kernel.CLONE_NEWPID if layers.new_pids else 0),
+        rights=(kernel.prepare("setsid"), *rights, *files, kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)),
+        parent_gone=kernel.prepare("ppoll", struct.pack("=iHH", parent, select.POLLIN, 0), 1, bytes(16), None, 0),
+        filters=(_first_process_filter(),) if ready else (),
+        base=base,
+    )
+
+
+def start(role: Callable[[], None], layers: Layers, fence: Fence, quota: limits.Quota, doors: Doors) -> int:
+    """Clone a child that fences itself in and then plays `role`; returns its process id."""
+    first, last = limits.calls(quota, fence.base), _arrange(doors)
+    pid = kernel.make(fence.clone)
+    if pid:
+        return pid
+    try:
+        _make_all(first)
+        _make_all(fence.rights)
+        if kernel.make(fence.parent_gone):  # before the kernel was told to kill this process with its parent
+            os._exit(1)
+        _make_all(last)
+        _make_all(fence.filters)
+        if layers.filtered and not fence.filters:
+            kernel.make(seccomp.enter(seccomp.child_filter(seccomp.machine(), os.getpid(), host_files=True)))
+    except BaseException as error:  # nothing may return into the zygote's loop
+        os.write(COMPLAINTS, f"{type(error).__name__}: {error}"[:512].encode("utf-8", "replace"))
+        os._exit(1)
+    try:
+        os.close(COMPLAINTS)
+        role()
+    finally:
+        os._exit(1)
+
+
+@cache
+def _first_process_filter() -> kernel.Call:
+    return seccomp.enter(seccomp.child_filter(seccomp.machine(), 1))
+
+
+def _make_all(calls: tuple[kernel.Call, ...]) -> None:
+    for prepared in calls:
+        kernel.make(prepared)
+
+
+@lru_cache(maxsize=64)
+def _arrange(doors: Doors) -> tuple[kernel.Call, ...]:
+    """0: nothing; 1 and 2: output; 3: the link; 4: the verdict's channel, in the grader only; 5: complaints."""
+    verdict = ("close", VERDICT) if doors.verdict is None else ("dup3", doors.verdict, VERDICT, 0)
+    return (
+        kernel.prepare("dup3", doors.output, 1, 0),
+        kernel.prepare("dup3", doors.output, 2, 0),
+        kernel.prepare("dup3", doors.link, LINK, 0),
+        kernel.prepare(*verdict),
+        kernel.prepare("close_range", COMPLAINTS + 1, 0x7FFFFFFF, 0),
+    )

@@ -1,0 +1,133 @@
+"""Exceptions between the two processes.
+
+A builtin exception arrives as the same class. A class that the program defines arrives as a stand-in of the same name
+under the nearest builtin classes, so that `except` clauses of a test match as they would in one process.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import Any, cast
+
+from sandbox.codec import Codec, Objects
+from sandbox.wire import Node, ProtocolError, TooLarge
+
+PROGRAM = "<program>"
+TEXT_LENGTH = 300
+_ATTRIBUTES = 16
+_LINE, _TEXT = "_sandbox_line", "_sandbox_text"
+
+BUILTIN: dict[str, type[BaseException]] = {
+    name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+}
+
+
+def write_failure(error: BaseException, codec: Codec | None, objects: Objects) -> Node:
+    """The node of a raised exception: class, arguments, attributes, its own text, the program's line. Without codec, no
+    values.
+    """
+    kind = write_class(type(error), objects)
+    text, line = _text_of(error), line_of(error)
+    if codec is None:
+        return [kind, [], [], text, line]
+    try:
+        arguments = [codec.encode(value) for value in error.args]
+        return [kind, arguments, _attributes(error, codec), text, line]
+    except (TooLarge, RecursionError, MemoryError):
+        return [kind, [], [], text, line]
+
+
+def read_failure(node: Any, codec: Codec, objects: Objects) -> BaseException:
+    """The exception to raise for a node of `write_failure`; ProtocolError for anything else."""
+    try:
+        kind, arguments, attributes, text, line = node
+        values = [codec.decode(argument) for argument in arguments]
+        error = _build(read_class(kind, objects), values, str(text)[:TEXT_LENGTH])
+        for name, value in attributes[:_ATTRIBUTES]:
+            if type(name) is str and name.isidentifier() and not name.startswith("_"):
+                setattr(error, name, codec.decode(value))
+        setattr(error, _LINE, line if type(line) is int else None)
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError) as problem:
+        raise ProtocolError("not a failure") from problem
+    return error
+
+
+def write_class(kind: type, objects: Objects) -> Node:
+    """The node of an exception class: a builtin's name, or number, name and bases of another."""
+    name = type.__dict__["__name__"].__get__(kind)
+    if BUILTIN.get(name) is kind:
+        return cast("str", name)
+    bases = [write_class(base, objects) for base in kind.__bases__ if issubclass(base, BaseException)]
+    return [objects.number_of(kind), name[:TEXT_LENGTH], bases]
+
+
+def read_class(node: Any, objects: Objects) -> type[BaseException]:
+    """The exception class for a node of `write_class`."""
+    if type(node) is str:
+        return BUILTIN[node]
+    number, name, bases = node
+    if type(number) is not int:
+        raise ProtocolError("not a class")
+    known = objects.stand_ins
+    if number not in known:
+        known[number] = _stand_in(str(name), tuple(read_class(base, objects) for base in bases) or (Exception,), number)
+    return known[number]
+
+
+def line_of(error: BaseException) -> int | None:
+    """The innermost line of the program in the exception's traceback."""
+    line, trace = getattr(error, _LINE, None), error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == PROGRAM:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line if type(line) is int else None
+
+
+def text_of(error: BaseException) -> str:
+    """ "ValueError: too small (line 3)", from what arrived; asks nobody."""
+    text, line = getattr(error, _TEXT, None), line_of(error)
+    name = type(error).__name__
+    words = f"{name}: {_text_of(error) if text is None else text}".rstrip(": ")
+    return words if line is None else f"{words} (line {line})"
+
+
+def _text_of(error: BaseException) -> str:
+    return guarded(lambda: str(error)[:TEXT_LENGTH])
+
+
+def guarded(text: Callable[[], str]) -> str:
+    """Text that somebody else's `__str__` or `__repr__` makes, or a note that it failed."""
+    try:
+        made = text()
+    except BaseException as error:  # the method is the program's and may raise anything
+        return f"<no text: {type(error).__name__}>"
+    return made if type(made) is str else "<no text>"
+
+
+def _attributes(error: BaseException, codec: Codec) -> list[Node]:
+    own = [(name, value) for name, value in vars(error).items() if type(name) is str and not name.startswith("_")]
+    return [[name, codec.encode(value)] for name, value in own[:_ATTRIBUTES]]
+
+
+def _build(kind: type[BaseException], values: list[Any], text: str) -> BaseException:
+    try:
+        error = kind(*values)
+    except Exception:
+        error = _stand_in(kind.__name__, (Exception,), None)()
+    setattr(error, _TEXT, text)
+    return error
+
+
+def _stand_in(name: str, bases: tuple[type[BaseException], ...], number: int | None) -> type[BaseException]:
+    body = {"__str__": _stand_in_text, "__module__": "__candidate__", "_sandbox_home": number}
+    try:
+        return type(name, bases, body)
+    except TypeError:  # bases that cannot be combined
+        return type(name, bases[:1], body)
+
+
+def _stand_in_text(error: BaseException) -> str:
+    text = vars(error).get(_TEXT)
+    return text if type(text) is str else Exception.__str__(error)

@@ -1,0 +1,160 @@
+"""The tests' process: has the other process load the program, runs the tests on handles, reports one result per test.
+
+Only this process holds the verdict's channel, and nothing of the program runs in it. Everything that arrives from the
+program goes through the codec's strict decoder.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
+
+import sandbox.stand_ins as stand_ins
+from sandbox.candidate import LIBRARY, LIVE
+from sandbox.contract import Status
+from sandbox.failures import guarded, text_of
+from sandbox.handles import Handles
+from sandbox.link import Link
+from sandbox.loans import attribute, call, genuine, set_attribute, special
+from sandbox.reports import Comparison, describe_failure, show
+from sandbox.snippets import COMPARE, Snippet, from_program, prepare
+from sandbox.wire import Closed, Frames, ProtocolError
+
+DETAIL_LENGTH = 500
+RESULT, UNLOADED, DIED = "result", "unloaded", "died"
+_SERVED: dict[str, Callable[..., object]] = {"call": call, "special": special, "get": attribute, "set": set_attribute}
+
+_PYTEST = stand_ins.pytest()
+
+Result = tuple[Status, str]
+
+
+class Program:
+    """The program, as the tests reach it; remembers whether its own judgement took part, and whether it is lost."""
+
+    def __init__(self, frames: Frames) -> None:
+        handles = Handles()
+        handles.asker = self
+        self._link = Link(frames, handles, lambda operation, values: _SERVED[operation](*values), first=0)
+        self.weak = False
+        self.lost: Closed | ProtocolError | None = None
+
+    def begin_test(self) -> None:
+        """Start afresh: no shared containers, nothing weak."""
+        self._link.forget()
+        self.weak = False
+
+    def ask(self, operation: str, *values: object) -> Any:
+        """Have the program do something; raises what it raised. Once the program is lost, every question says so."""
+        if self.lost is not None:
+            raise self.lost
+        try:
+            return self._link.ask(operation, *values)
+        except (Closed, ProtocolError) as error:
+            self.lost = error
+            raise
+        except StopIteration as error:
+            # would end an iteration of the test's own, as in all(map(check, cases)), and leave the rest unchecked
+            if operation == "next":
+                raise
+            raise RuntimeError("the program raised StopIteration") from error
+
+
+class Names(dict[str, Any]):
+    """A test's globals; the program's plain data is fetched at each use, for calls may change it."""
+
+    def __init__(self, known: Mapping[str, Any], program: Program, live: frozenset[str]) -> None:
+        super().__init__(known)
+        self._program = program
+        self._live = live
+
+    def __missing__(self, name: str) -> Any:
+        if name not in self._live:
+            raise KeyError(name)
+        try:
+            return self._program.ask("global", name)
+        except NameError as error:
+            raise KeyError(name) from error
+
+
+def main(descriptor: int, verdict: int) -> None:
+    """Read the job from the verdict's channel, run it, report on the same channel."""
+    sys.modules["pytest"] = _PYTEST
+    gc.disable()  # a collection would touch, and so copy, much of the zygote's memory
+    channel = Frames(verdict)
+    try:
+        source, tests, seed = cast("Any", channel.receive())
+        run(Program(Frames(descriptor)), channel, source, tests, seed)
+    except Closed:
+        os._exit(1)
+    os._exit(0)
+
+
+def run(program: Program, channel: Frames, source: str, tests: list[str], seed: int) -> None:
+    """All tests in their order, or one report that the program does not load; stops where the program dies."""
+    snippets = [_prepare(test) for test in tests]
+    names = frozenset().union(*(snippet.names for snippet in snippets if isinstance(snippet, Snippet)))
+    try:
+        claims = cast("Any", program.ask("load", source, seed, tuple(sorted(names))))
+    except (Closed, ProtocolError) as error:
+        channel.send([DIED, UNLOADED, _lost(error)])
+    except BaseException as error:  # the program may raise anything while it loads
+        channel.send([UNLOADED, *_raised(error)])
+    else:
+        _run_tests(program, channel, snippets, claims)
+
+
+def _run_tests(program: Program, channel: Frames, snippets: list[Snippet | Result], claims: Any) -> None:
+    for snippet in snippets:
+        status, detail = _run_test(program, snippet, claims) if isinstance(snippet, Snippet) else snippet
+        if program.lost is not None:
+            channel.send([DIED, RESULT, _lost(program.lost)])
+            return
+        channel.send([RESULT, status, detail[:DETAIL_LENGTH]])
+
+
+def _prepare(test: str) -> Snippet | Result:
+    try:
+        return prepare(test)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return Status.ERROR, f"the test does not parse: {text_of(error)}"
+
+
+def _run_test(program: Program, snippet: Snippet, claims: Any) -> Result:
+    program.begin_test()
+    comparison = Comparison()
+    try:
+        exec(snippet.code, _namespace(program, snippet, claims, comparison))
+    except AssertionError as error:
+        if hasattr(error, "_sandbox_line"):
+            return _raised(error)
+        return Status.FAIL, guarded(partial(describe_failure, error, snippet, comparison))
+    except BaseException as error:  # a test may raise anything, and so may the program under it
+        return _raised(error)
+    return (Status.PASS_WEAK if program.weak else Status.PASS), ""
+
+
+def _namespace(program: Program, snippet: Snippet, claims: Any, comparison: Comparison) -> Names:
+    defined = {name: (kind, value) for name, kind, value in claims if name in snippet.names}
+    wanted = from_program(snippet.names, snippet.reserved, frozenset(defined))
+    known: dict[str, Any] = {"__name__": "__test__", COMPARE: comparison.check}
+    for name, (kind, value) in defined.items():
+        if kind == LIBRARY:
+            known[name] = genuine(name, value)
+        elif kind != LIVE and name in wanted:
+            known[name] = value
+    live = wanted if wanted - snippet.reserved else frozenset(name for name in wanted if defined[name][0] == LIVE)
+    return Names({name: value for name, value in known.items() if value is not None}, program, live)
+
+
+def _raised(error: BaseException) -> Result:
+    status = Status.MEMORY if isinstance(error, MemoryError) else Status.ERROR
+    return status, guarded(lambda: text_of(error))
+
+
+def _lost(error: Closed | ProtocolError) -> str:
+    return "" if isinstance(error, Closed) else f"the program broke the protocol: {show(str(error))}"

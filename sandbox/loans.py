@@ -1,0 +1,129 @@
+"""What of a test the program may hold and touch: a function to call back, an object to use through its public face.
+
+The program must not find its way from such a loan to the test's frames and constants, where the expected values are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import Any
+
+from sandbox.proxies import FORWARDED
+
+_UNLENDABLE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_FRAME_PREFIXES = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_", "func_")
+_GENUINE = frozenset(
+    [
+        "math",
+        "cmath",
+        "collections",
+        "itertools",
+        "functools",
+        "operator",
+        "datetime",
+        "decimal",
+        "fractions",
+        "copy",
+        "random",
+        "re",
+        "string",
+        "statistics",
+        "heapq",
+        "bisect",
+        "time",
+        "json",
+        "dataclasses",
+        "enum",
+    ]
+)
+_NAMED = (type, types.BuiltinFunctionType, types.FunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+
+
+def lendable(value: object) -> bool:
+    """Whether the program may hold a reference to the value."""
+    return not isinstance(value, _UNLENDABLE)
+
+
+def library_name(value: Any) -> tuple[str, str] | None:
+    """Module and qualified name of a function or class of the standard library, which the program's side has too."""
+    if not isinstance(value, _NAMED):
+        return None
+    owner = getattr(value, "__objclass__", None)
+    module = getattr(value if owner is None else owner, "__module__", None)
+    name = getattr(value, "__qualname__", None)
+    if type(module) is not str or type(name) is not str or module.partition(".")[0] not in sys.stdlib_module_names:
+        return None
+    return (module, name) if find(module, name) is value else None
+
+
+def find(module: str, name: str) -> Any:
+    """The object of that qualified name in a loaded module, None if there is none."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def library_claim(name: str, value: Any) -> str | None:
+    """ "math" for a module, "math:isclose" for what a program imported from one under its own name; None for anything
+    else.
+    """
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    home = library_name(value)
+    module = home[0].lstrip("_") if home is not None else ""
+    return f"{module}:{name}" if module in _GENUINE and find(module, name) is value else None
+
+
+def genuine(name: str, claim: str) -> Any:
+    """This process's own module, or function or class of one, for what the program says it imported; None if it cannot
+    be.
+
+    Whatever the program did to its copy stays with it. Only a few modules, and only under the name that they give: a
+    claim that the function under test is something else of the library is not believed.
+    """
+    module, _, member = claim.partition(":")
+    if member and (member != name or module not in _GENUINE):
+        return None
+    if module.partition(".")[0] not in sys.stdlib_module_names and module != "numpy":
+        return None
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError:
+        return None
+    return getattr(loaded, member, None) if member else loaded
+
+
+def attribute(value: object, name: str) -> object:
+    """An attribute that the program asks for; AttributeError for everything private or leading to frames."""
+    _check_public(name)
+    return getattr(value, name)
+
+
+def set_attribute(value: object, name: str, content: object) -> None:
+    """An attribute that the program sets, on an object but not on a class or function."""
+    _check_public(name)
+    if isinstance(value, (type, *_FUNCTIONS)):
+        raise AttributeError(f"{name} is not the program's to change")  # noqa: TRY004  # what a read-only name raises
+    setattr(value, name, content)
+
+
+def special(name: str, value: Any, *operands: Any) -> object:
+    """A special method that the program calls."""
+    if name not in FORWARDED:
+        raise AttributeError(name)
+    return getattr(type(value), name)(value, *operands)
+
+
+def call(value: Any, names: tuple[str, ...], *arguments: Any) -> object:
+    """A call by the program; the last arguments are those named."""
+    count = len(arguments) - len(names)
+    return value(*arguments[:count], **dict(zip(names, arguments[count:], strict=True)))
+
+
+def _check_public(name: object) -> None:
+    if type(name) is not str or name.startswith(_FRAME_PREFIXES):
+        raise AttributeError(f"{name} is not the program's to use")

@@ -1,0 +1,984 @@
+"""Programs that hang, crash or use too much, and programs that are unusual but right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from textwrap import dedent
+
+from sandbox import Limits, Status
+
+SHORT = Limits(cpu_seconds=0.2, wall_seconds=0.8)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    program: str
+    test: str
+    statuses: tuple[Status, ...]
+    limits: Limits = SHORT
+
+
+def ends(name: str, program: str, *statuses: Status, test: str = "f()", limits: Limits = SHORT) -> Case:
+    return Case(name, dedent(program).strip() + "\n", dedent(test).strip(), statuses, limits)
+
+
+TIMEOUT, ERROR, MEMORY, OUTPUT, FAIL, PASS = (
+    Status.TIMEOUT, Status.ERROR, Status.MEMORY, Status.OUTPUT, Status.FAIL, Status.PASS,
+)  # fmt: skip
+
+HANGS = [
+    ends("loop at import", "while True: pass", TIMEOUT),
+    ends(
+        "loop in f",
+        """
+        def f():
+            while True: pass
+        """,
+        TIMEOUT,
+    ),
+    ends(
+        "loop that ignores SIGALRM",
+        """
+        import signal
+        signal.signal(14, signal.SIG_IGN)
+        def f():
+            while True: pass
+        """,
+        TIMEOUT,
+    ),
+    ends(
+        "loop with all signals blocked",
+        """
+        import signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))
+        def f():
+            while True: pass
+        """,
+        TIMEOUT,
+    ),
+    ends(
+        "loop that catches everything",
+        """
+        def f():
+            while True:
+                try:
+                    while True: pass
+                except BaseException: pass
+        """,
+        TIMEOUT,
+    ),
+    ends(
+        "loop in a thread",
+        """
+        import threading
+        def spin():
+            while True: pass
+        def f():
+            threading.Thread(target=spin, daemon=True).start()
+            threading.Event().wait()
+        """,
+        TIMEOUT,
+    ),
+    ends(
+        "endless sleep",
+        """
+        import time
+        def f(): time.sleep(1e6)
+        """,
+        TIMEOUT,
+    ),
+    ends(
+        "deadlock",
+        """
+        import threading
+        lock = threading.Lock()
+        def f():
+            lock.acquire(); lock.acquire()
+        """,
+        TIMEOUT,
+    ),
+    ends("input", "def f(): return input()", ERROR),
+    ends(
+        "input at import",
+        """
+        n = int(input())
+        def f(): return n
+        """,
+        ERROR,
+    ),
+    ends(
+        "catastrophic regular expression",
+        """
+        import re
+        def f(): return re.match(r'(a+)+$', 'a' * 40 + 'b')
+        """,
+        TIMEOUT,
+    ),
+    ends("huge integer to text", "def f(): return str(10 ** 10_000_000)", ERROR, TIMEOUT),
+    ends("huge power", "def f(): return 9 ** 9 ** 9", TIMEOUT, MEMORY),
+    ends("unlimited recursion", "def f(): return f()", ERROR),
+    ends(
+        "recursion without a limit",
+        """
+        import sys
+        sys.setrecursionlimit(10 ** 9)
+        def f(): return [*map(lambda _: f(), [1])]
+        """,
+        ERROR,
+        MEMORY,
+        TIMEOUT,
+    ),
+    ends(
+        "NULL dereference",
+        """
+        import ctypes
+        def f(): return ctypes.string_at(0)
+        """,
+        ERROR,
+    ),
+    ends(
+        "abort",
+        """
+        import os
+        def f(): os.abort()
+        """,
+        ERROR,
+        TIMEOUT,
+    ),
+    ends(
+        "stops itself",
+        """
+        import os, signal, time
+        def f():
+            os.kill(os.getpid(), signal.SIGSTOP); time.sleep(9)
+        """,
+        TIMEOUT,
+    ),
+    ends(
+        "closes every descriptor",
+        """
+        import os
+        def f(): os.closerange(0, 256)
+        """,
+        ERROR,
+    ),
+    ends(
+        "lingering thread",
+        """
+        import threading, time
+        threading.Thread(target=time.sleep, args=(99,)).start()
+        def f(): return 1
+        """,
+        PASS,
+        test="assert f() == 1",
+    ),
+    ends("100,000 nested parentheses", "(" * 100_000 + ")" * 100_000, ERROR, MEMORY),
+    ends("100,000 unary operators", "x = " + "-" * 100_000 + "1", ERROR, MEMORY),
+    ends("a null character", "x = 1\0", ERROR),
+]
+
+TOO_MUCH = [
+    ends("700 MB", "def f(): return len(bytearray(700 << 20))", MEMORY),
+    ends("700 MB at import", "x = [0] * (90 << 20)", MEMORY),
+    ends(
+        "700 MB, shared",
+        """
+        import mmap
+        def f(): mmap.mmap(-1, 700 << 20)
+        """,
+        ERROR,
+        MEMORY,
+    ),
+    ends(
+        "memory in small pieces",
+        """
+        def f():
+            x = []
+            while True: x.append(bytes(100_000))
+        """,
+        MEMORY,
+        TIMEOUT,
+        limits=Limits(memory_mb=200),
+    ),
+    ends(
+        "400 threads",
+        """
+        import threading, time
+        def f():
+            for _ in range(400): threading.Thread(target=time.sleep, args=(5,)).start()
+        """,
+        ERROR,
+        MEMORY,
+    ),
+    ends(
+        "endless output",
+        """
+        def f():
+            while True: print('x' * 1000)
+        """,
+        OUTPUT,
+        limits=Limits(cpu_seconds=5.0),
+    ),
+    ends(
+        "endless error output",
+        """
+        import sys
+        def f():
+            while True: sys.stderr.write('x' * 1000)
+        """,
+        OUTPUT,
+        limits=Limits(cpu_seconds=5.0),
+    ),
+    ends(
+        "output through the descriptor",
+        """
+        import os
+        def f():
+            while True: os.write(1, bytes(4096))
+        """,
+        OUTPUT,
+        limits=Limits(cpu_seconds=5.0),
+    ),
+    ends("50 MB exception message", "def f(): raise ValueError('x' * 50_000_000)", ERROR, limits=Limits()),
+    ends("50 MB result", "def f(): return 'x' * 50_000_000", ERROR, test="assert f() == 1", limits=Limits()),
+    ends("10 million elements", "def f(): return [0] * 10_000_000", ERROR, TIMEOUT, MEMORY, test="assert f() == 1"),
+    ends(
+        "deeply nested result",
+        """
+        def f():
+            x = []
+            for _ in range(100_000): x = [x]
+            return x
+        """,
+        ERROR,
+        test="assert f() == 1",
+    ),
+    ends(
+        "self-referential result",
+        """
+        def f():
+            x = []; x.append(x)
+            return x
+        """,
+        PASS,
+        test="""
+        x = f()
+        assert x[0] is x
+        """,
+    ),
+]
+
+EVIL_TEXTS = [
+    ends(
+        "__str__ of an exception raises",
+        """
+        class E(Exception):
+            def __str__(self): raise SystemExit(0)
+            __repr__ = __str__
+        def f(): raise E
+        """,
+        ERROR,
+    ),
+    ends(
+        "__repr__ exits",
+        """
+        import os
+        class C:
+            def __repr__(self): os._exit(0)
+        def f(): return C()
+        """,
+        FAIL,
+        test="assert f() == 1",
+    ),
+    ends(
+        "__repr__ loops",
+        """
+        class C:
+            def __repr__(self):
+                while True: pass
+        def f(): return C()
+        """,
+        FAIL,
+        test="assert f() == 1",
+    ),
+    ends(
+        "__del__ exits",
+        """
+        import os
+        class C:
+            def __del__(self): os._exit(0)
+        def f(): C()
+        """,
+        ERROR,
+    ),
+    ends(
+        "metaclass __name__ raises",
+        """
+        class M(type):
+            @property
+            def __name__(cls): raise SystemExit(0)
+        class C(metaclass=M): pass
+        def f(): return C()
+        """,
+        FAIL,
+        test="assert f() == 1",
+    ),
+    ends(
+        "exception class with an evil metaclass",
+        """
+        class M(type):
+            def __getattribute__(cls, name): raise SystemExit(0)
+        class E(Exception, metaclass=M): pass
+        def f(): raise E
+        """,
+        ERROR,
+    ),
+    ends(
+        "__hash__ raises",
+        """
+        class C:
+            def __hash__(self): raise SystemExit(0)
+        def f(): return C()
+        """,
+        ERROR,
+        test="{f(): 1}",
+    ),
+    ends(
+        "__eq__ loops",
+        """
+        class C:
+            def __eq__(self, other):
+                while True: pass
+        def f(): return C()
+        """,
+        FAIL,
+        test="assert f() == 1",
+    ),
+    ends(
+        "__getattr__ gives everything",
+        """
+        class C:
+            def __getattr__(self, name): return self
+        def f(): return C()
+        """,
+        FAIL,
+        test="assert f() == 1",
+    ),
+]
+
+UNRULY = HANGS + TOO_MUCH + EVIL_TEXTS
+
+
+def right(name: str, program: str, test: str, limits: Limits = Limits(cpu_seconds=2.0)) -> Case:  # noqa: B008  # frozen
+    return ends(name, program, PASS, test=test, limits=limits)
+
+
+UNUSUAL = [
+    right(
+        "Unicode",
+        "def größe(s): return len(s)\ndef f(): return 'naïve 😀'",
+        "assert größe(f()) == 7 and f() == 'naïve 😀'",
+    ),
+    right("CRLF", "def f(x):\r\n    return x\r\n", "assert f(1) == 1"),
+    right("byte order mark", "\ufeffdef f(x): return x", "assert f(1) == 1"),
+    right("lone surrogate in the source", "S = '\ud800'\ndef f(): return len(S)", "assert f() == 1"),
+    right("lone surrogate as result", "def f(): return chr(0xd800)", "assert f() == chr(0xd800)"),
+    right("200 KB of output", "def f(): print('x' * 200_000); return 1", "assert f() == 1"),
+    right(
+        "200 KB of error output",
+        """
+        import sys
+        def f(): print('x' * 200_000, file=sys.stderr); return 1
+        """,
+        "assert f() == 1",
+    ),
+    right("output that UTF-8 cannot hold", "def f(): print(chr(0xd800)); return 1", "assert f() == 1"),
+    right("recursion of 900", "def f(n): return 0 if n == 0 else 1 + f(n - 1)", "assert f(900) == 900"),
+    right(
+        "recursion of 5,000",
+        """
+        import sys
+        sys.setrecursionlimit(10_000)
+        def f(n): return 0 if n == 0 else 1 + f(n - 1)
+        """,
+        "assert f(5000) == 5000",
+    ),
+    right(
+        "threads",
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        def f():
+            with ThreadPoolExecutor(8) as pool: return list(pool.map(abs, [-1, 2]))
+        """,
+        "assert f() == [1, 2]",
+    ),
+    right(
+        "callback from threads",
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        def f(g):
+            with ThreadPoolExecutor(4) as pool: return list(pool.map(g, range(20)))
+        """,
+        "assert f(lambda x: x * 2) == list(range(0, 40, 2))",
+    ),
+    right(
+        "asyncio inside",
+        """
+        import asyncio
+        async def g(): await asyncio.sleep(0.01); return 5
+        def f(): return asyncio.run(g())
+        """,
+        "assert f() == 5",
+    ),
+    right(
+        "coroutine",
+        """
+        import asyncio
+        async def f(x): await asyncio.sleep(0.001); return x
+        """,
+        """
+        import asyncio
+        assert asyncio.run(f(5)) == 5
+        """,
+    ),
+    right(
+        "coroutines gathered",
+        "async def f(x): return x",
+        """
+        import asyncio
+        async def main(): return await asyncio.gather(f(1), f(2))
+        assert asyncio.run(main()) == [1, 2]
+        """,
+    ),
+    right(
+        "tempfile",
+        """
+        import tempfile
+        def f():
+            with tempfile.NamedTemporaryFile('w+') as t:
+                t.write('hi'); t.seek(0); return t.read()
+        """,
+        "assert f() == 'hi'",
+    ),
+    right(
+        "file in the working folder",
+        """
+        import os
+        def f(): open('a.txt', 'w').write('hi'); return open(os.path.join(os.getcwd(), 'a.txt')).read()
+        """,
+        "assert f() == 'hi'",
+    ),
+    right(
+        "file that the test wrote",
+        "def f(path): return open(path).read().split()",
+        """
+        open('in.txt', 'w').write('a b')
+        assert f('in.txt') == ['a', 'b']
+        """,
+    ),
+    right(
+        "copying files",
+        """
+        import shutil
+        def f(): open('a', 'w').write('x'); shutil.copy2('a', 'b'); return open('b').read()
+        """,
+        "assert f() == 'x'",
+    ),
+    right(
+        "pickle of a class of its own",
+        """
+        import pickle
+        class C:
+            x = 3
+        def f(): return pickle.loads(pickle.dumps(C())).x
+        """,
+        "assert f() == 3",
+    ),
+    right(
+        "dataclass with future annotations",
+        """
+        from __future__ import annotations
+        from dataclasses import dataclass
+        @dataclass
+        class P:
+            x: int
+            y: P | None = None
+        def f(): return P(1).x
+        """,
+        "assert f() == 1 and P(3).y is None",
+    ),
+    right("huge integer", "def f(): return 10 ** 5000", "assert f() == 10 ** 5000"),
+    right(
+        "NaN and infinity",
+        "def f(): return [float('nan'), float('inf'), -0.0]",
+        """
+        import math
+        a, b, c = f()
+        assert math.isnan(a) and b == math.inf and str(c) == '-0.0'
+        """,
+    ),
+    right(
+        "expected exception",
+        "def f(x): return 1 / x",
+        """
+        try:
+            f(0)
+        except ZeroDivisionError as e:
+            assert 'zero' in str(e)
+        else:
+            assert False
+        """,
+    ),
+    right(
+        "custom exception",
+        """
+        class Bad(ValueError):
+            def __init__(self, code): super().__init__(f'code {code}'); self.code = code
+        def f(): raise Bad(3)
+        """,
+        """
+        try:
+            f()
+            assert False
+        except Bad as e:
+            assert e.code == 3 and str(e) == 'code 3' and isinstance(e, ValueError)
+        """,
+    ),
+    right(
+        "custom exceptions' hierarchy",
+        """
+        class A(Exception): pass
+        class B(A): pass
+        def f(): raise B('x')
+        """,
+        """
+        try:
+            f()
+        except A as e:
+            assert type(e).__name__ == 'B'
+        else:
+            raise AssertionError
+        """,
+    ),
+    right(
+        "pytest.raises",
+        """
+        def f(x):
+            if x < 0: raise ValueError('negative: %d' % x)
+        """,
+        """
+        import pytest
+        with pytest.raises(ValueError, match='negative') as info:
+            f(-1)
+        assert '-1' in str(info.value)
+        """,
+    ),
+    right(
+        "pytest.approx",
+        "def f(): return 0.1 + 0.2",
+        """
+        import pytest
+        assert f() == pytest.approx(0.3)
+        assert [f()] == pytest.approx([0.3])
+        """,
+    ),
+    right(
+        "unittest",
+        "def f(x): return x + 1",
+        """
+        import unittest
+        class T(unittest.TestCase):
+            def test(self): self.assertEqual(f(1), 2); self.assertRaises(TypeError, f, 'x')
+        r = unittest.TestResult()
+        T('test').run(r)
+        assert r.wasSuccessful() and r.testsRun == 1
+        """,
+    ),
+    right(
+        "mutation in place",
+        "def f(x): x.append(1); x[0].add(9)",
+        """
+        a = [{1}]
+        f(a)
+        assert a == [{1, 9}, 1]
+        """,
+    ),
+    right(
+        "mutation in place of a dict",
+        "def f(d): d['b'] = d.pop('a')",
+        """
+        d = {'a': 1}
+        f(d)
+        assert d == {'b': 1}
+        """,
+    ),
+    right(
+        "in-place sort",
+        "def f(x): x.sort(); return x",
+        """
+        a = [3, 1]
+        assert f(a) is a and a == [1, 3]
+        """,
+    ),
+    right(
+        "aliases",
+        "def f(x): x[0].append(1)",
+        """
+        row = []
+        g = [row, row]
+        f(g)
+        assert g[1] == [1] and row == [1]
+        """,
+    ),
+    right(
+        "mutation before an exception",
+        "def f(x): x.append(1); raise KeyError",
+        """
+        a = []
+        try:
+            f(a)
+        except KeyError:
+            pass
+        assert a == [1]
+        """,
+    ),
+    right(
+        "a list that the object keeps",
+        """
+        class C:
+            def __init__(self): self.items = []
+            def count(self): return len(self.items)
+        """,
+        """
+        c = C()
+        c.items.append(1)
+        assert c.count() == 1 and c.items == [1]
+        """,
+    ),
+    right(
+        "class with an interface",
+        """
+        class Stack:
+            def __init__(self): self._x = []
+            def push(self, v): self._x.append(v)
+            def pop(self): return self._x.pop()
+            def __len__(self): return len(self._x)
+            def __iter__(self): return iter(self._x)
+            def __getitem__(self, i): return self._x[i]
+        """,
+        """
+        s = Stack()
+        s.push(1)
+        s.push('a')
+        assert len(s) == 2 and list(s) == [1, 'a'] and s[0] == 1 and s.pop() == 'a' and len(s) == 1
+        """,
+    ),
+    right(
+        "operators",
+        """
+        class V:
+            def __init__(s, x): s.x = x
+            def __add__(s, o): return V(s.x + o.x)
+            def __mul__(s, k): return V(s.x * k)
+            def __neg__(s): return V(-s.x)
+            def __repr__(s): return f'V({s.x})'
+        """,
+        "assert (V(1) + V(2)).x == 3 and (V(2) * 3).x == 6 and repr(-V(1)) == 'V(-1)' and f'{V(1)}' == 'V(1)'",
+    ),
+    right(
+        "context manager",
+        """
+        class C:
+            def __enter__(self): self.on = True; return self
+            def __exit__(self, *a): self.on = False; return True
+        """,
+        """
+        with C() as c:
+            assert c.on
+            raise ValueError
+        assert not c.on
+        """,
+    ),
+    right(
+        "attributes set by the test",
+        """
+        class Node:
+            def __init__(self, v): self.v, self.next = v, None
+        def f(n): return [] if n is None else [n.v] + f(n.next)
+        """,
+        """
+        a = Node(1)
+        a.next = Node(2)
+        assert f(a) == [1, 2] and a.next.next is None
+        """,
+    ),
+    right(
+        "class of the test",
+        "def f(n): return 0 if n is None else n.v + f(n.next)",
+        """
+        class Node:
+            def __init__(self, v, next=None): self.v, self.next = v, next
+        assert f(Node(1, Node(2))) == 3
+        """,
+    ),
+    right(
+        "enumeration",
+        """
+        import enum
+        class C(enum.Enum):
+            A = 1
+            B = 2
+        def f(): return C.B
+        """,
+        "assert f().name == 'B' and f().value == 2 and f() is C.B and len(C) == 2",
+    ),
+    right(
+        "integer enumeration",
+        """
+        import enum
+        class C(enum.IntEnum):
+            A = 1
+        def f(): return C.A
+        """,
+        "assert f() == 1 and f() + 1 == 2",
+    ),
+    right(
+        "generator",
+        """
+        def f(n):
+            for i in range(n): yield i
+        """,
+        """
+        assert list(f(3)) == [0, 1, 2]
+        g = f(1)
+        assert next(g) == 0 and next(g, None) is None
+        """,
+    ),
+    right(
+        "generator that is sent values",
+        """
+        def f():
+            x = yield 1
+            yield x
+        """,
+        """
+        g = f()
+        next(g)
+        assert g.send(5) == 5
+        """,
+    ),
+    right(
+        "lazy iterators",
+        "def f(x): return map(str, x), zip(x, x), filter(None, x)",
+        """
+        a, b, c = f([0, 1])
+        assert list(a) == ['0', '1'] and list(b) == [(0, 0), (1, 1)] and list(c) == [1]
+        """,
+    ),
+    right("closure", "def f(n): return lambda x: x + n", "assert f(2)(3) == 5"),
+    right(
+        "decorator",
+        """
+        def f(g):
+            def h(*a, **k): return g(*a, **k) + 1
+            return h
+        """,
+        """
+        @f
+        def one(x, y=0): return x + y
+        assert one(1, y=2) == 4
+        """,
+    ),
+    right(
+        "callback",
+        "def f(g, xs): return sorted(xs, key=g)",
+        "assert f(lambda x: -x, [1, 3, 2]) == [3, 2, 1] and f(len, ['aa', 'b']) == ['b', 'aa']",
+    ),
+    right(
+        "callback that raises",
+        """
+        def f(g):
+            try: return g()
+            except KeyError: return 'caught'
+        """,
+        """
+        def g(): raise KeyError('x')
+        assert f(g) == 'caught'
+        """,
+    ),
+    right(
+        "callback that calls back",
+        "def f(g, n): return n if n == 0 else g(f, n - 1)",
+        "assert f(lambda h, n: h(lambda *_: 7, n), 2) == 7",
+    ),
+    right(
+        "keyword arguments",
+        "def f(a, *b, c=0, **d): return a, b, c, d",
+        "assert f(1, 2, c=3, e=4) == (1, (2,), 3, {'e': 4})",
+    ),
+    right(
+        "Counter and defaultdict",
+        """
+        from collections import Counter, defaultdict
+        def f(): return Counter('aab')
+        def g():
+            d = defaultdict(list); d[1].append(2)
+            return d
+        """,
+        "assert f() == {'a': 2, 'b': 1} and g() == {1: [2]} and f().most_common(1) == [('a', 2)]",
+    ),
+    right(
+        "OrderedDict and deque",
+        """
+        from collections import OrderedDict, deque
+        def f(): return OrderedDict(a=1), deque([1], 3)
+        """,
+        """
+        from collections import deque
+        a, b = f()
+        assert a == {'a': 1} and b == deque([1]) and b.maxlen == 3
+        """,
+    ),
+    right(
+        "Decimal and Fraction",
+        """
+        from decimal import Decimal
+        from fractions import Fraction
+        def f(): return Decimal('1.10'), Fraction(1, 3)
+        """,
+        """
+        from decimal import Decimal
+        from fractions import Fraction
+        assert f() == (Decimal('1.1'), Fraction(1, 3)) and f()[1] * 3 == 1
+        """,
+    ),
+    right(
+        "named tuple",
+        """
+        from collections import namedtuple
+        P = namedtuple('P', 'x y')
+        def f(): return P(1, 2)
+        """,
+        "assert f() == (1, 2) and f().y == 2 and P(3, 4).x == 3",
+    ),
+    right(
+        "typed named tuple with a method",
+        """
+        from typing import NamedTuple
+        class P(NamedTuple):
+            x: int
+            def twice(self): return 2 * self.x
+        def f(): return P(4)
+        """,
+        "assert f().twice() == 8 and f().x == 4 and f() == (4,)",
+    ),
+    right(
+        "sets of tuples",
+        "def f(): return {(1, 2), (3, 4)}, frozenset({1})",
+        "assert f() == ({(3, 4), (1, 2)}, frozenset({1}))",
+    ),
+    right(
+        "bytes and bytearray",
+        r"""
+        def f(): return b'\x00\xff', bytearray(b'a')
+        """,
+        r"""
+        assert f() == (b'\x00\xff', bytearray(b'a'))
+        """,
+    ),
+    right(
+        "dates",
+        """
+        import datetime as d
+        Z = d.timezone.utc
+        def f(): return d.datetime(2020, 1, 2, 3), d.date(2020, 1, 1) + d.timedelta(1), d.datetime(2020, 1, 1, tzinfo=Z)
+        """,
+        """
+        from datetime import *
+        assert f() == (datetime(2020, 1, 2, 3), date(2020, 1, 2), datetime(2020, 1, 1, tzinfo=timezone.utc))
+        """,
+    ),
+    right(
+        "types as results",
+        "def f(x): return type(x)",
+        "assert f(1) is int and f('') is str and f(None) is type(None)",
+    ),
+    right(
+        "slices and ellipsis",
+        """
+        class C:
+            def __getitem__(self, i): return i
+        """,
+        "assert C()[1:2] == slice(1, 2) and C()[...] is ...",
+    ),
+    right(
+        "0.3 s of CPU time",
+        """
+        import time
+        def f():
+            end = time.process_time() + 0.3
+            while time.process_time() < end: pass
+            return 1
+        """,
+        "assert f() == 1",
+        limits=Limits(cpu_seconds=1.0),
+    ),
+    right(
+        "__main__ guard with input",
+        """
+        def f(): return 1
+        if __name__ == '__main__':
+            print(f(input()))
+        """,
+        "assert f() == 1",
+    ),
+    right(
+        "a global that changes",
+        """
+        n = 0
+        def f():
+            global n, late
+            n += 1; late = n
+        """,
+        """
+        f()
+        assert n == 1 and late == 1
+        f()
+        assert n == 2
+        """,
+    ),
+    right("a name of Python's that the program takes", "def sum(a, b): return a * b", "assert sum(3, 4) == 12"),
+    right(
+        "what the program imported",
+        """
+        import math
+        from collections import Counter
+        def f(): return 'aab'
+        """,
+        "assert Counter(f())['a'] == 2 and math.floor(2.5) == 2",
+    ),
+    right(
+        "several statements with a check function",
+        "def f(x): return 2 * x",
+        """
+        def check(candidate):
+            assert candidate(1) == 2
+            assert candidate(2) == 4
+        check(f)
+        """,
+    ),
+    right(
+        "numpy",
+        """
+        import numpy as np
+        def f(): return np.arange(4).reshape(2, 2), np.int64(3), np.float64(0.5)
+        """,
+        """
+        import numpy as np
+        a, b, c = f()
+        assert (a == [[0, 1], [2, 3]]).all() and b == 3 and c == 0.5 and a.shape == (2, 2)
+        """,
+        limits=Limits(cpu_seconds=10.0),
+    ),
+]
