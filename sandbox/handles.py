@@ -121,9 +121,19 @@ class Handle:
 
 
 class CoroutineHandle(Handle):
-    """A coroutine of the program: awaiting it runs it to its end there."""
+    """A coroutine of the program: awaiting it runs it to its end there. It equals only itself, as coroutines do."""
 
     __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("cr_", "gi_")):  # an event loop describes its tasks by their frames
+            raise AttributeError(name)
+        return super().__getattr__(name)
 
     def __await__(self) -> Generator[None, None, Any]:
         return self._sandbox_asker.ask("await", self)

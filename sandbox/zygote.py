@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -85,9 +86,8 @@ def main(control: int, text: str) -> None:
     except OSError as error:
         _send(channel, {"broken": f"{error}"})
         os._exit(1)
-    kernel.make(
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, child.SIGKILL)
-    )  # after the last change of rights, which would undo it
+    # after the last change of rights, which would undo it
+    kernel.make(kernel.prctl(kernel.PR_SET_PDEATHSIG, child.SIGKILL))
     if os.getppid() != settings.coordinator:
         os._exit(1)
     _send(channel, {"level": settings.level})
@@ -108,7 +108,7 @@ class Zygote:
         self._site = namespaces.SITE if settings.level == "L0" else os.path.join(settings.folder, "site")
         self._tmp_mb = 16
         self._rules: int | None = None
-        self._others = _counted(settings.level)
+        self._others = _counted(settings)
         self._layers = self._isolate()
         self._own = os.pidfd_open(os.getpid())
         self._fence = child.fence(self._layers, self._own, self._base)
@@ -130,9 +130,9 @@ class Zygote:
 
     def _isolate(self) -> child.Layers:
         level = self._settings.level
-        identity = _identity(level)
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("1000")
+        identity = _identity(self._settings)
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")  # a wish: when memory runs out, programs go first
         readable = [*SYSTEM_PATHS, os.path.dirname(os.path.dirname(os.__file__))]
         if level == "L0":
             namespaces.enter_namespaces()
@@ -301,24 +301,28 @@ def _quota(header: dict[str, Any], others: int | None) -> limits.Quota:
     )
 
 
-def _identity(level: str) -> int | None:
-    """The user that children become: needs a zygote started by root, and a standard library that others may read."""
+def _identity(settings: Settings) -> int | None:
+    """The user that children become: needs a root's zygote, and a library and a folder that others can reach."""
     if os.geteuid() != 0:
         return None
-    if level == "L0":
+    if settings.level == "L0":
         return namespaces.INSIDE_ID
-    library = os.path.dirname(os.__file__)
-    above = [library[:end] for end in range(1, len(library) + 1) if library[end : end + 1] in ("/", "")]
-    return namespaces.outside_id(os.getpid()) if all(os.stat(path).st_mode & 0o001 for path in above) else None
+    reachable = _open_to_all(os.path.dirname(os.__file__)) and _open_to_all(os.path.dirname(settings.folder))
+    return namespaces.outside_id(os.getpid()) if reachable else None
 
 
-def _counted(level: str) -> int | None:
+def _open_to_all(path: str) -> bool:
+    above = [path[:end] for end in range(1, len(path) + 1) if path[end : end + 1] in ("/", "")]
+    return all(os.stat(folder).st_mode & 0o001 for folder in above)
+
+
+def _counted(settings: Settings) -> int | None:
     """How many processes of a round the kernel counts against the program's limit; None where it counts all of the
     user's.
     """
-    if _identity(level) is not None:
+    if _identity(settings) is not None:
         return 2
-    return 3 if level == "L0" else None
+    return 3 if settings.level == "L0" else None
 
 
 def _send(channel: _socket.socket, message: dict[str, Any]) -> None:

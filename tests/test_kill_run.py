@@ -99,8 +99,8 @@ async def test_second_process_on_a_run_is_refused(recorded, tmp_path):
 async def test_changed_setting_is_refused_by_name(recorded, tmp_path):
     """The same run with another n is refused, naming the key with its old and new value; nothing is touched."""
     finish(recorded, tmp_path / "run")
-    before = tables(tmp_path / "run")
+    before, recipe = tables(tmp_path / "run"), (tmp_path / "run/recipe.toml").read_bytes()
     changed = start([*recorded, "--n", "9"], tmp_path / "run")
     _, errors = changed.communicate(timeout=60)
     assert changed.returncode == SettingsChanged.exit_code and "n 4 -> 9" in errors.decode()
-    assert tables(tmp_path / "run") == before
+    assert tables(tmp_path / "run") == before and (tmp_path / "run/recipe.toml").read_bytes() == recipe

@@ -8,8 +8,8 @@ import pytest
 from small_run import answer, small_recipe, tables, work
 
 from datagen import workflow
-from datagen.errors import EngineUnavailable, RequestFailed
-from datagen.models import Completion, Question, Request, Row
+from datagen.errors import CanaryStopped, EngineUnavailable, InputError, RequestFailed
+from datagen.models import Completion, Question, Request, Row, Sample
 from datagen.publication import reports
 from datagen.recipe import Recipe
 from datagen.store import read_report
@@ -81,9 +81,55 @@ async def test_spent_budget_is_said(recipe, tmp_path):
 
 
 async def test_target_rows_goes_on_until_they_are_there(recipe, tmp_path):
-    """--target-rows N makes rounds until N verified, decontaminated rows are there, and publishes exactly N."""
-    await work(tmp_path / "run", recipe, lambda run: run.everything(target_rows=9))
-    assert read_table(tmp_path / "run/dataset/data/train-00000-of-00001.parquet").height == 9
+    """--target-rows N makes rounds until N verified rows are there, whatever the recipe's target, and publishes N."""
+    await work(tmp_path / "run", recipe, lambda run: run.everything(target_rows=20))
+    assert read_table(tmp_path / "run/dataset/data/train-00000-of-00001.parquet").height == 20
+
+
+async def test_target_rows_out_of_reach_ends_with_the_budget(recipe, tmp_path):
+    """--target-rows gives up at --max-generated raw questions, says how far it came, and publishes what is there."""
+    said: list[str] = []
+    poor = replace(recipe, questions=replace(recipe.questions, max_generated=30))
+    await work(tmp_path / "run", poor, lambda run: run.everything(target_rows=500), said=said)
+    assert any("of 500 rows" in line for line in said) and (tmp_path / "run/dataset/README.md").exists()
+
+
+async def test_missing_benchmark_is_found_before_the_first_request(recipe, tmp_path):
+    """A run whose benchmark cannot be read stops before the model is asked for anything."""
+    asked: list[Request] = []
+
+    def counting(request: Request) -> Completion:
+        asked.append(request)
+        return answer(request)
+
+    lost = replace(recipe, decontaminate=replace(recipe.decontaminate, against=("nowhere.jsonl",)))
+    with pytest.raises(InputError, match="nowhere"):
+        await work(tmp_path / "run", lost, lambda run: run.everything(), counting)
+    assert not asked
+
+
+async def test_optional_benchmark_is_reported_as_not_checked(recipe, tmp_path):
+    """A benchmark named with "?" may be missing; the report then says that it was not checked."""
+    said: list[str] = []
+    optional = replace(recipe, decontaminate=replace(recipe.decontaminate, against=("nowhere.jsonl?",)))
+    await work(tmp_path / "run", optional, lambda run: run.everything(), said=said)
+    assert read_report(tmp_path / "run/4-decontaminate").notes["not_checked"] == ["nowhere.jsonl"]
+    assert any("not checked against nowhere.jsonl" in line for line in said)
+
+
+async def test_canary_stops_a_model_that_writes_rubbish(recipe, tmp_path):
+    """When the first 100 prompts give too little that parses, the run stops and names the prompt's file."""
+    calls = 0
+
+    def rubbish(request: Request) -> Completion:
+        nonlocal calls
+        calls += 1
+        return Completion((Sample("lorem"),))
+
+    long = replace(recipe, questions=replace(recipe.questions, target=2000))
+    with pytest.raises(CanaryStopped, match=r"questions\.md"):
+        await work(tmp_path / "run", long, lambda run: run.everything(), rubbish)
+    assert 100 <= calls <= 100 + recipe.engines["questions"].concurrency
 
 
 async def test_run_stopped_by_its_engine_continues_to_the_same_bytes(recipe, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import Job, Limits, Pool, Verdict
 
-QUICK = Limits(cpu_seconds=0.5, wall_seconds=3.0)
+QUICK = Limits(cpu_seconds=1.0, wall_seconds=10.0)
 
 
 class Host:

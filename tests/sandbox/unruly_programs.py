@@ -7,7 +7,7 @@ from textwrap import dedent
 
 from sandbox import Limits, Status
 
-SHORT = Limits(cpu_seconds=0.2, wall_seconds=0.8)
+SHORT = Limits(cpu_seconds=0.25, wall_seconds=1.5)
 
 
 @dataclass(frozen=True)
