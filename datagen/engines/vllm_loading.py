@@ -36,7 +36,8 @@ from datagen.resources import resolve_model
 LONGEST_CONTEXT = 8192
 _MEMORY_SHARE = 0.92
 _CACHE_BYTES, _CACHE_SHARE = 4 << 30, 0.25
-_LOUD = "VLLM_LOGGING_LEVEL" in os.environ  # who sets it wants to see what vLLM prints
+_QUIET = "ERROR"
+_LOUD = os.environ.get("VLLM_LOGGING_LEVEL", _QUIET) != _QUIET  # who asks for more wants to see what vLLM prints
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def free_memory(root: Path = Path("/")) -> int:
 
 def _environment() -> None:
     """vLLM reads these when it is imported, and its processes inherit them; what the user has set stays."""
-    quiet = {} if _LOUD else {"VLLM_LOGGING_LEVEL": "ERROR"}
+    quiet = {} if _LOUD else {"VLLM_LOGGING_LEVEL": _QUIET}
     fixed = {
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_NO_USAGE_STATS": "1",
