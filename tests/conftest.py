@@ -23,7 +23,7 @@ def benchmarks_dir(request: pytest.FixtureRequest) -> Path:
     """The folder given by --benchmarks; a test that needs it skips without."""
     folder: Path | None = request.config.getoption("--benchmarks")
     if folder is None:
-        pytest.skip("needs real benchmark files: pytest --benchmarks DIR")
+        pytest.skip("needs real benchmark files: pytest --benchmarks=DIR")
     if not folder.is_dir():
         pytest.fail(f"--benchmarks {folder} is no folder")
     return folder
