@@ -50,12 +50,14 @@ def lines(run: Path) -> dict[str, int]:
 @pytest.mark.slow
 async def test_killed_command_ends_with_the_same_bytes(recorded, tmp_path):
     """kill -9 at random moments, then the same command: tables and reports equal those of a run never killed."""
+    began = time.monotonic()
     finish(recorded, tmp_path / "whole")
+    seconds = time.monotonic() - began
     rng, killed = random.Random(7), 0
     for _ in range(6):
         process = start(recorded, tmp_path / "killed")
         try:
-            process.wait(timeout=rng.uniform(1.5, 6.0))
+            process.wait(timeout=seconds * rng.uniform(0.3, 0.9))
         except subprocess.TimeoutExpired:
             before = lines(tmp_path / "killed")
             os.kill(process.pid, signal.SIGKILL)
