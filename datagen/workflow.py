@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from datagen.benchmarks import load_benchmark
+from datagen.benchmarks import load_benchmark, load_hub, no_download
 from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
 from datagen.config import shaping
@@ -160,25 +160,28 @@ class Run:
         items, missing = self._benchmarks(config.against)
         stage = self._whole_set(DECONTAMINATE, config)
 
-        notes: dict[str, Any] = {"not_checked": missing} if missing else {}
+        for name, why in missing.items():
+            self.say(f"not checked against {name}: {why}")
+        notes: dict[str, Any] = {"not_checked": sorted(missing)} if missing else {}
         with self.folder.timed(DECONTAMINATE, time.monotonic):
             found, hits, report = decontaminate.decontaminate(rows, items, config, seed=self.recipe.run.seed)
             split = self._cut_rows(found, target_rows)
             notes["decontamination"] = report
             return run_whole_set(stage, rows, lambda _: split, Row, notes=notes, tables={"hits": hits})
 
-    def _benchmarks(self, names: Sequence[str]) -> tuple[list[BenchmarkItem], list[str]]:
-        """The items of every benchmark; a name that ends in "?" may be missing, and is then reported."""
+    def _benchmarks(self, names: Sequence[str]) -> tuple[list[BenchmarkItem], dict[str, str]]:
+        """The items of every benchmark, and why those are missing that may be: names ending in "?" are not fetched."""
         items: list[BenchmarkItem] = []
-        missing: list[str] = []
+        missing: dict[str, str] = {}
         for name in names:
+            optional, plain = name.endswith("?"), name.removesuffix("?")
             try:
-                items += load_benchmark(name.removesuffix("?"), field=self.recipe.decontaminate.field)
+                load = no_download if optional else load_hub
+                items += load_benchmark(plain, field=self.recipe.decontaminate.field, load=load)
             except InputError as error:
-                if not name.endswith("?"):
+                if not optional:
                     raise
-                missing.append(name.removesuffix("?"))
-                self.say(f"not checked against {missing[-1]}: {error}")
+                missing[plain] = str(error)
         return items, missing
 
     def _cut_rows(self, found: Selection, target: int) -> Selection:

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from datagen.benchmarks import FIELDS, NAMES, SUFFIXES, HubSource, load_benchmark
+from datagen.benchmarks import FIELDS, NAMES, SUFFIXES, HubSource, load_benchmark, no_download
 from datagen.errors import InputError
 from datagen.sets import BenchmarkItem
 
@@ -230,3 +230,9 @@ def test_real_benchmark_files_are_read(benchmarks_dir: Path, given: str, count: 
     items = load_benchmark(str(benchmarks_dir / given))
     assert len(items) == count == len({item.item for item in items})
     assert items[0].question.startswith(first)
+
+
+def test_no_download_says_how_to_fetch():
+    """Where nothing may be fetched, a benchmark that is not at hand is an error with the command that fetches it."""
+    with pytest.raises(InputError, match="hf download google-research-datasets/mbpp"):
+        load_benchmark("mbpp", load=no_download)
