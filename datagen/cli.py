@@ -31,9 +31,8 @@ from datagen.funnel import attempts, funnel, record
 from datagen.hub import push as push_to_hub
 from datagen.licenses import check_license
 from datagen.models import Row
-from datagen.publication import reports
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
-from datagen.store import read_status
+from datagen.store import read_reports, read_status
 from datagen.tables import iter_rows
 
 DEFAULT_RUN = "runs/default"
@@ -118,7 +117,7 @@ def preview(args: argparse.Namespace) -> None:
         asyncio.run(workflow.run(Path(folder), recipe, lambda run: run.preview(), say))
         solved = Path(folder) / workflow.SOLVE
         print("\n\n".join(attempts(outcome) for outcome in workflow.outcomes(solved)))
-        print(f"\n{funnel(reports(Path(folder)))}\n\nNothing was kept.")
+        print(f"\n{funnel(read_reports(Path(folder)))}\n\nNothing was kept.")
 
 
 def doctor(args: argparse.Namespace) -> None:
@@ -253,7 +252,7 @@ def in_run(args: argparse.Namespace, work: Callable[[workflow.Run], Awaitable[ob
 def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:
     """Prints the funnel, if asked one row in full, and where everything lies."""
     folder = Path(run)
-    print(funnel(reports(folder)))
+    print(funnel(read_reports(folder)))
     if sample:
         rows = list(iter_rows(folder / workflow.DECONTAMINATE / "kept.parquet", Row))
         middling = min(rows, key=lambda row: (abs(row.pass_rate - 0.5), row.id))

@@ -15,13 +15,8 @@ from datagen.models import Limits, Row, Sampling
 from datagen.prompts import Prompt
 from datagen.recipe import Recipe
 from datagen.stages.export import ExportSources, count
-from datagen.store import Report, finished_table, read_manifest, read_report, read_status
+from datagen.store import finished_table, read_manifest, read_report, read_reports, read_status
 from datagen.tables import iter_rows
-
-
-def reports(run: Path) -> list[Report]:
-    """The reports of the finished stages of a run, in order."""
-    return [status.report for status in read_status(run) if status.report is not None]
 
 
 def sources(run: Path) -> ExportSources:
@@ -47,7 +42,7 @@ def card_facts(run: Path, recipe: Recipe, prompts: Mapping[str, Prompt]) -> Card
         rows=counts.default,
         candidates=counts.all_candidates,
         rejected=counts.rejected,
-        funnel=[StageFacts(one.stage, one.parsed, one.kept, one.dropped) for one in reports(run)],
+        funnel=[StageFacts(one.stage, one.parsed, one.kept, one.dropped) for one in read_reports(run)],
         steps=[_step(step, recipe, prompt) for step, prompt in prompts.items()],
         benchmarks=list(_benchmarks(run)),
         sandbox_level=str(read_manifest(run).get("sandbox", "")),

@@ -10,9 +10,8 @@ from small_run import answer, small_recipe, tables, work
 from datagen import workflow
 from datagen.errors import CanaryStopped, EngineUnavailable, InputError, RequestFailed
 from datagen.models import Completion, Question, Request, Row, Sample
-from datagen.publication import reports
 from datagen.recipe import Recipe
-from datagen.store import read_report
+from datagen.store import read_report, read_reports
 from datagen.tables import iter_rows, read_table
 
 
@@ -25,7 +24,7 @@ def recipe(tmp_path) -> Recipe:
 async def test_every_stage_adds_up(recipe, tmp_path):
     """At every stage, what came in is what was kept plus what was dropped with a reason; and each feeds the next."""
     await work(tmp_path / "run", recipe, lambda run: run.everything())
-    found = {report.stage: report for report in reports(tmp_path / "run")}
+    found = {report.stage: report for report in read_reports(tmp_path / "run")}
     assert list(found) == [workflow.QUESTIONS, workflow.DEDUP, workflow.SOLVE, workflow.DECONTAMINATE]
     for report in found.values():
         assert report.parsed == report.kept + sum(report.dropped.values())
