@@ -50,7 +50,7 @@ def say(text: str) -> None:
 
 
 def questions(args: argparse.Namespace) -> None:
-    """Generates questions, in rounds with dedup when a target of unique ones is asked for."""
+    """Generates questions in rounds, and drops duplicates among them."""
     in_run(args, lambda run: run.questions())
     conclude(args.run)
 

@@ -53,7 +53,8 @@ class LazyEngine:
 @asynccontextmanager
 async def opened_engines(configs: Mapping[str, EngineConfig], announce: Announce) -> AsyncIterator[dict[str, Engine]]:
     """An Engine for each step; steps with equal settings share one, and all of them are closed at the end."""
-    distinct = {config: _lazy(config, 1 / len(set(configs.values())), announce) for config in configs.values()}
+    loads = dict.fromkeys(configs.values())
+    distinct = {config: _lazy(config, 1 / len(loads), announce) for config in loads}
     try:
         yield {step: distinct[config] for step, config in configs.items()}
     finally:

@@ -64,16 +64,23 @@ class Run:
     # -- questions and dedup, in rounds ---------------------------------------------------------------------------
 
     async def questions(self) -> Report:
-        """Rounds of prompts until `count` raw or `target` unique questions are there, or the budget is spent."""
+        """Rounds of prompts until `count` raw or `target` unique questions are there, or the budget is spent.
+
+        Ends with dedup of what there is, so that `solve` can follow.
+        """
         config = self.recipe.questions
         if config.count:
-            report = await self._rounds(config.count, lambda report: report.kept)
+            report, _ = await self._rounds(config.count, lambda report: report.kept)
             self.dedup()
-            return report
-        return await self._rounds(config.target or DEFAULT_TARGET, lambda _: self.dedup().kept)
+        else:
+            report, _ = await self._rounds(config.target or DEFAULT_TARGET, lambda _: self.dedup().kept)
+        return report
 
-    async def _rounds(self, want: int, reached: Callable[[Report], int]) -> Report:
-        """Rounds until `reached` says `want`; each is whole before the next is sized, so a killed run asks the same."""
+    async def _rounds(self, want: int, reached: Callable[[Report], int]) -> tuple[Report, int]:
+        """Rounds until `reached` says `want`; the last report, and how many were reached.
+
+        Each round is whole before the next is sized, so that a killed run asks for the same prompts again.
+        """
         asked = self._asked()
         stage = self._stage(QUESTIONS, asked.settings)
         path = stage.path / "rounds.json"
@@ -93,7 +100,7 @@ class Run:
         if have < want:
             why = "--max-generated is spent" if have else "no prompt gave a usable question"
             self.say(f"stopped at {have:,} of {want:,} questions: {why}")
-        return report
+        return report, have
 
     def _asked(self) -> _Asked:
         config = self.recipe.questions
@@ -207,9 +214,8 @@ class Run:
         return {"questions": self._asked().prompt, "tests": solving.tests, "solutions": solving.solutions}
 
     async def preview(self) -> None:
-        """Questions, dedup and solve of the few that the recipe asks for; nothing is exported."""
+        """Questions and solve of the few that the recipe asks for; nothing is exported."""
         await self.questions()
-        self.dedup()
         await self.solve()
 
     async def everything(self, target_rows: int = 0) -> None:
@@ -225,7 +231,6 @@ class Run:
             await self._until(target_rows)
         else:
             await self.questions()
-            self.dedup()
             await self.solve()
             self.decontaminate()
         self.export()
@@ -235,17 +240,16 @@ class Run:
         limit = self.recipe.questions.max_generated or QUESTIONS_PER_ROW * target
         want = target
         while True:
-            raw = await self._rounds(want, lambda _: self.dedup(unlimited=True).kept)
-            unique = self.dedup(unlimited=True)
+            raw, unique = await self._rounds(want, lambda _: self.dedup(unlimited=True).kept)
             await self.solve()
             rows = self.decontaminate(target_rows=target)
             good = rows.kept + rows.dropped.get("surplus", 0)
             if good >= target:
                 return
-            if raw.kept >= limit or unique.kept < want:
+            if raw.kept >= limit or unique < want:
                 self.say(f"stopped at {good:,} of {target:,} rows: the budget of {limit:,} questions is spent")
                 return
-            want = math.ceil(unique.kept * min(4.0, target / max(good, 1)) * 1.05) + 1
+            want = math.ceil(unique * min(4.0, target / max(good, 1)) * 1.05) + 1
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 
