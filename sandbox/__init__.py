@@ -10,7 +10,20 @@
 
 from __future__ import annotations
 
-from sandbox.contract import Job, Limits, SandboxError, Status, TestResult, Verdict
+from sandbox.contract import Case, Compare, Job, Limits, SandboxError, ScriptJob, Status, TestResult, Tier, Verdict
 from sandbox.pool import Pool, run
 
-__all__ = ["Job", "Limits", "Pool", "SandboxError", "Status", "TestResult", "Verdict", "run"]
+__all__ = [
+    "Case",
+    "Compare",
+    "Job",
+    "Limits",
+    "Pool",
+    "SandboxError",
+    "ScriptJob",
+    "Status",
+    "TestResult",
+    "Tier",
+    "Verdict",
+    "run",
+]

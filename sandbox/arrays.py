@@ -5,12 +5,15 @@ numpy is never imported here for its own sake: a value of it can only exist wher
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
 from sandbox.wire import Node, ProtocolError
 
 _KINDS = "biufcSU"
+_DTYPE = re.compile(rf"([<>|])([{_KINDS}])(\d{{1,9}})").fullmatch
+_LARGEST = {"b": 1, "U": 0x10FFFF}  # what an item of these kinds may hold at most; numpy believes its bytes
 
 
 def is_numpy(value: object) -> bool:
@@ -28,11 +31,22 @@ def write(value: Any) -> Node:
 
 
 def read(node: list[Any]) -> object:
-    """The array or scalar of a node; ProtocolError for a dtype with anything but plain numbers or text."""
+    """The array or scalar of a node; ProtocolError for a dtype with anything but plain numbers or text, and for bytes
+    that are not of its kind.
+    """
     import numpy
 
-    _, kind, shape, data = node
-    if type(kind) is not str or kind.lstrip("<>|=")[:1] not in _KINDS or "," in kind:
+    _, dtype, shape, data = node
+    parts = _DTYPE(dtype)
+    if parts is None:
         raise ProtocolError("not an array")
-    flat = numpy.frombuffer(data.encode("latin-1"), dtype=numpy.dtype(kind))
-    return flat[0] if shape is None else flat.reshape(shape).copy()
+    order, kind, width = parts.groups()
+    if shape is None and int(width) == 0:
+        return numpy.str_() if kind == "U" else numpy.bytes_()
+    flat = numpy.frombuffer(data.encode("latin-1"), dtype)
+    limit = _LARGEST.get(kind)
+    if limit is not None and flat.size and flat.view("u1" if kind == "b" else f"{order}u4").max() > limit:
+        raise ProtocolError("not the items of an array")
+    if shape is not None and type(shape) is not list:
+        raise ProtocolError("not a shape")
+    return flat.reshape(1)[0] if shape is None else flat.reshape(shape).copy()

@@ -14,6 +14,8 @@ import random
 import sys
 import types
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from sandbox.codec import base_value
@@ -22,9 +24,11 @@ from sandbox.link import Link
 from sandbox.loans import find, library_claim
 from sandbox.proxies import FORWARDED, OPTIONAL, proxy_class
 from sandbox.table import Table
-from sandbox.wire import Closed, Frames, ProtocolError
+from sandbox.wire import Closed, Frames, ProtocolError, unpack_trusted
 
 MODULE = "__candidate__"
+SEEDED = 0
+"""The seed that the zygote leaves `random` with."""
 LIVE, STABLE, LIBRARY = "live", "stable", "library"
 Claim = tuple[str, str, object]
 _BY_VALUE = (int, float, str, bytes, bool, complex, list, dict, set, tuple, frozenset, type(None))
@@ -96,31 +100,42 @@ class Remotes(Table):
         return find(node[1], node[2])
 
 
-def main(descriptor: int) -> None:
-    """Serve until the other process closes the connection."""
+def ready(descriptor: int) -> Link:
+    """A server on a descriptor, made ahead of the process that it is for: making it there would copy more memory."""
     remotes, program = Remotes(), types.ModuleType(MODULE)
-    link = remotes.link = Link(Frames(descriptor), remotes, _server(program), first=1)
-    try:
+    remotes.link = Link(Frames(descriptor, decode=unpack_trusted), remotes, partial(_serve, program), first=1)
+    return remotes.link
+
+
+def main(link: Link) -> None:
+    """Serve until the other process closes the connection."""
+    with suppress(Closed, ProtocolError):
         link.serve_forever()
-    except (Closed, ProtocolError):
-        os._exit(0)
+    os._exit(0)
 
 
-def _server(program: types.ModuleType) -> Callable[[str, list[Any]], object]:
-    operations: dict[str, Callable[..., object]] = {
-        **_OPERATIONS,
-        "load": lambda source, seed, names: _load(program, source, seed, names),
-        "global": lambda name: _global(program, name),
-    }
-    return lambda operation, values: operations[operation](*values)
+def _serve(program: types.ModuleType, operation: str, values: list[Any]) -> object:
+    own = _OWN_OPERATIONS.get(operation)
+    return _OPERATIONS[operation](*values) if own is None else own(program, *values)
 
 
 def _load(program: types.ModuleType, source: str, seed: int, names: tuple[str, ...]) -> tuple[Claim, ...]:
     """Run the program as a module, so that pickle and dataclasses find it and a `__main__` guard does not run."""
-    random.seed(seed)
+    set_seed(seed)
     sys.modules[MODULE] = program
-    exec(compile(clean(source), PROGRAM, "exec", dont_inherit=True), program.__dict__)
+    exec(compiled(source), program.__dict__)
     return tuple(_claim(name, program.__dict__[name]) for name in names if name in program.__dict__)
+
+
+def set_seed(seed: int, *, anew: bool = False) -> None:
+    """Seed `random`, unless the zygote has done it with the same seed: it copies memory."""
+    if seed != SEEDED or anew:
+        random.seed(seed)
+
+
+def compiled(source: str) -> types.CodeType:
+    """The program's code; SyntaxError, ValueError, RecursionError, MemoryError or OverflowError if it is no Python."""
+    return compile(clean(source), PROGRAM, "exec", dont_inherit=True)
 
 
 def clean(source: str) -> str:
@@ -161,6 +176,7 @@ def _await(coroutine: Any) -> object:
     return asyncio.run(finish())
 
 
+_OWN_OPERATIONS: dict[str, Callable[..., object]] = {"load": _load, "global": _global}
 _OPERATIONS: dict[str, Callable[..., object]] = {
     "call": _invoke,
     "special": _special_method,

@@ -14,9 +14,12 @@ from typing import ClassVar
 class Status(StrEnum):
     """How a test, or a whole program, ended.
 
-    PASS: every statement of the test held, on values that the program cannot fake. PASS_WEAK: it held, but an
-    equality that the program itself defines took part. FAIL: an assertion did not hold. ERROR: anything else was
-    raised, or the program died. TIMEOUT, MEMORY, OUTPUT: the limit of that name was reached.
+    PASS: every statement of the test held, on values that the program cannot fake. PASS_WEAK: it held, but the
+    program's own judgement took part, such as an equality that it defines. FAIL: an assertion did not hold. ERROR:
+    anything else was raised, or the program died. TIMEOUT, MEMORY, OUTPUT: the limit of that name was reached.
+    DISPUTED: it held in the program's own process, and did not once the tests had a process of their own: the program
+    tampers with its judge, or the test looks closer at an object than a handle allows. FLAKY: it held under the first
+    seed and not under the second.
     """
 
     PASS = "pass"
@@ -26,6 +29,34 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     MEMORY = "memory"
     OUTPUT = "output"
+    DISPUTED = "disputed"
+    FLAKY = "flaky"
+
+
+class Tier(StrEnum):
+    """How hard a program is judged.
+
+    SCREEN: tests and program share a process, which is as isolated as any: fast, final for what fails, and forgeable,
+    so that a pass means little. SPLIT: tests and program have a process each; a pass cannot be forged. FULL: the
+    screen, and for a program that passes all of it the split verdict.
+    """
+
+    SCREEN = "screen"
+    SPLIT = "split"
+    FULL = "full"
+
+
+class Compare(StrEnum):
+    """When a script's output is right.
+
+    EXACT: byte for byte. WHITESPACE: the same words on the same lines; blanks between and around words and empty lines
+    at the end do not count. FLOAT: as WHITESPACE, and words that are numbers are equal within a tolerance, relative
+    or absolute.
+    """
+
+    EXACT = "exact"
+    WHITESPACE = "whitespace"
+    FLOAT = "float"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +78,40 @@ class Job:
     """A program and its tests: each test is a snippet of Python that asserts something about names which the program
     defines.
 
-    `seed` is the hash seed and the seed of `random`: the same job under two seeds shows a program that depends on
-    either.
+    `seed` is the hash seed and the seed of `random`. With `second_seed`, a program that passes runs again under that
+    seed: what then fails is FLAKY.
     """
 
     program: str
     tests: tuple[str, ...]
     limits: Limits = Limits()
     seed: int = 0
+    tier: Tier = Tier.FULL
+    second_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a script reads from stdin, and what it has to write to stdout."""
+
+    stdin: str
+    stdout: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptJob:
+    """A program that runs as a script, once for each case, in a fresh process each time; limits are per case.
+
+    `tolerance` is for `Compare.FLOAT`. `seed` and `second_seed` are as in a Job.
+    """
+
+    program: str
+    cases: tuple[Case, ...]
+    limits: Limits = Limits()
+    seed: int = 0
+    second_seed: int | None = None
+    compare: Compare = Compare.WHITESPACE
+    tolerance: float = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +126,12 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a job ended: one result per test, in the order of the tests, and what the program used.
+    """How a job ended: one result per test (or case), in their order, and what the program used: seconds of CPU time of
+    its processes together, MB of resident memory of the largest.
 
-    `status` is PASS only if there was a test and every one passed; PASS_WEAK if all passed and at least one did so
-    weakly; else the status of the first test that did not pass (ERROR for a job without tests).
+    In a FULL job that failed the screen, the single tests' PASS are the screen's. `status` is PASS only if there was a
+    test and every one passed; PASS_WEAK if all passed and at least one did so weakly; else the status of the first test
+    that did not pass (ERROR for a job without tests).
     """
 
     status: Status

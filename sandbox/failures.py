@@ -10,13 +10,13 @@ import builtins
 from collections.abc import Callable
 from typing import Any, cast
 
-from sandbox.codec import Codec, Objects
+from sandbox.codec import MALFORMED, Codec, Objects
 from sandbox.wire import Node, ProtocolError, TooLarge
 
 PROGRAM = "<program>"
 TEXT_LENGTH = 300
 _ATTRIBUTES = 16
-_LINE, _TEXT = "_sandbox_line", "_sandbox_text"
+_LINE, _TEXT, _HOME = "_sandbox_line", "_sandbox_text", "_sandbox_home"
 
 BUILTIN: dict[str, type[BaseException]] = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
@@ -48,16 +48,20 @@ def read_failure(node: Any, codec: Codec, objects: Objects) -> BaseException:
             if type(name) is str and name.isidentifier() and not name.startswith("_"):
                 setattr(error, name, codec.decode(value))
         setattr(error, _LINE, line if type(line) is int else None)
-    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError) as problem:
+    except MALFORMED as problem:
         raise ProtocolError("not a failure") from problem
     return error
 
 
 def write_class(kind: type, objects: Objects) -> Node:
-    """The node of an exception class: a builtin's name, or number, name and bases of another."""
+    """The node of an exception class: a builtin's name; number, name and bases of another; for a stand-in, the number
+    that it has at home.
+    """
     name = type.__dict__["__name__"].__get__(kind)
     if BUILTIN.get(name) is kind:
         return cast("str", name)
+    if (home := vars(kind).get(_HOME)) is not None:
+        return [home]
     bases = [write_class(base, objects) for base in kind.__bases__ if issubclass(base, BaseException)]
     return [objects.number_of(kind), name[:TEXT_LENGTH], bases]
 
@@ -66,6 +70,8 @@ def read_class(node: Any, objects: Objects) -> type[BaseException]:
     """The exception class for a node of `write_class`."""
     if type(node) is str:
         return BUILTIN[node]
+    if len(node) == 1:
+        return objects.exception_class(node[0])
     number, name, bases = node
     if type(number) is not int:
         raise ProtocolError("not a class")
@@ -121,7 +127,7 @@ def _build(kind: type[BaseException], values: list[Any], text: str) -> BaseExcep
 
 
 def _stand_in(name: str, bases: tuple[type[BaseException], ...], number: int | None) -> type[BaseException]:
-    body = {"__str__": _stand_in_text, "__module__": "__candidate__", "_sandbox_home": number}
+    body = {"__str__": _stand_in_text, "__module__": "__candidate__", _HOME: number}
     try:
         return type(name, bases, body)
     except TypeError:  # bases that cannot be combined

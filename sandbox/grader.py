@@ -10,22 +10,25 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import sandbox.stand_ins as stand_ins
 from sandbox.candidate import LIBRARY, LIVE
+from sandbox.compiler import unpack_snippet
 from sandbox.contract import Status
 from sandbox.failures import guarded, text_of
-from sandbox.handles import Handles
+from sandbox.handles import Handles, covers_assertions
 from sandbox.link import Link
 from sandbox.loans import attribute, call, genuine, set_attribute, special
 from sandbox.reports import Comparison, describe_failure, show
-from sandbox.snippets import COMPARE, Snippet, from_program, prepare
-from sandbox.wire import Closed, Frames, ProtocolError
+from sandbox.snippets import COMPARE, Snippet, from_program
+from sandbox.wire import Closed, Frames, ProtocolError, pack, pack_trusted
 
 DETAIL_LENGTH = 500
-RESULT, UNLOADED, DIED = "result", "unloaded", "died"
+LOADED, RESULT, UNLOADED, DIED = "loaded", "result", "unloaded", "died"
+LOADED_MESSAGE, PASS_MESSAGE = pack([LOADED]), pack([RESULT, Status.PASS, ""])
 _SERVED: dict[str, Callable[..., object]] = {"call": call, "special": special, "get": attribute, "set": set_attribute}
 
 _PYTEST = stand_ins.pytest()
@@ -39,7 +42,7 @@ class Program:
     def __init__(self, frames: Frames) -> None:
         handles = Handles()
         handles.asker = self
-        self._link = Link(frames, handles, lambda operation, values: _SERVED[operation](*values), first=0)
+        self._link = Link(frames, handles, partial(_serve, handles), first=0)
         self.weak = False
         self.lost: Closed | ProtocolError | None = None
 
@@ -64,6 +67,13 @@ class Program:
             raise RuntimeError("the program raised StopIteration") from error
 
 
+def _serve(handles: Handles, operation: str, values: list[Any]) -> object:
+    """Only on what a test lent: plain data has methods too, and `str.format` reads any attribute of its arguments."""
+    if not handles.has_lent(values[operation == "special"]):  # whose first value is the method's name
+        raise AttributeError("nothing that a test lent")
+    return _SERVED[operation](*values)
+
+
 class Names(dict[str, Any]):
     """A test's globals; the program's plain data is fetched at each use, for calls may change it."""
 
@@ -81,47 +91,66 @@ class Names(dict[str, Any]):
             raise KeyError(name) from error
 
 
-def main(descriptor: int, verdict: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a tests' process needs, made ahead of it: making it there would copy more memory."""
+
+    program: Program
+    channel: Frames
+
+
+def ready(descriptor: int, verdict: int) -> Seat:
+    """A seat between the program's process and the verdict's channel."""
+    return Seat(Program(Frames(descriptor, encode=pack_trusted)), Frames(verdict))
+
+
+def main(seat: Seat) -> None:
     """Read the job from the verdict's channel, run it, report on the same channel."""
-    sys.modules["pytest"] = _PYTEST
     gc.disable()  # a collection would touch, and so copy, much of the zygote's memory
-    channel = Frames(verdict)
     try:
-        source, tests, seed = cast("Any", channel.receive())
-        run(Program(Frames(descriptor)), channel, source, tests, seed)
+        judge(seat)
     except Closed:
         os._exit(1)
     os._exit(0)
 
 
-def run(program: Program, channel: Frames, source: str, tests: list[str], seed: int) -> None:
+def judge(seat: Seat) -> None:
+    """One job, from the verdict's channel back to it; Closed if nobody is there to read the results."""
+    sys.modules["pytest"] = _PYTEST
+    seed, source, *tests = seat.channel.receive_job()
+    snippets = [unpack_snippet(test) for test in tests]
+    run(seat.program, seat.channel, source.decode("utf-8", "surrogatepass"), snippets, int(seed))
+
+
+def run(program: Program, channel: Frames, source: str, snippets: list[Snippet], seed: int) -> None:
     """All tests in their order, or one report that the program does not load; stops where the program dies."""
-    snippets = [_prepare(test) for test in tests]
-    names = frozenset().union(*(snippet.names for snippet in snippets if isinstance(snippet, Snippet)))
+    names = frozenset[str]().union(*(snippet.names for snippet in snippets))
     try:
         claims = cast("Any", program.ask("load", source, seed, tuple(sorted(names))))
     except (Closed, ProtocolError) as error:
         channel.send([DIED, UNLOADED, _lost(error)])
     except BaseException as error:  # the program may raise anything while it loads
-        channel.send([UNLOADED, *_raised(error)])
+        channel.send([UNLOADED, *raised(error)])
     else:
+        channel.send_bytes(LOADED_MESSAGE)
         _run_tests(program, channel, snippets, claims)
 
 
-def _run_tests(program: Program, channel: Frames, snippets: list[Snippet | Result], claims: Any) -> None:
-    for snippet in snippets:
-        status, detail = _run_test(program, snippet, claims) if isinstance(snippet, Snippet) else snippet
-        if program.lost is not None:
-            channel.send([DIED, RESULT, _lost(program.lost)])
-            return
+def report(channel: Frames, status: Status, detail: str) -> None:
+    """One test's result."""
+    if status is Status.PASS:
+        channel.send_bytes(PASS_MESSAGE)
+    else:
         channel.send([RESULT, status, detail[:DETAIL_LENGTH]])
 
 
-def _prepare(test: str) -> Snippet | Result:
-    try:
-        return prepare(test)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return Status.ERROR, f"the test does not parse: {text_of(error)}"
+def _run_tests(program: Program, channel: Frames, snippets: list[Snippet], claims: Any) -> None:
+    for snippet in snippets:
+        status, detail = _run_test(program, snippet, claims)
+        if program.lost is not None:
+            channel.send([DIED, RESULT, _lost(program.lost)])
+            return
+        report(channel, status, detail)
 
 
 def _run_test(program: Program, snippet: Snippet, claims: Any) -> Result:
@@ -131,10 +160,10 @@ def _run_test(program: Program, snippet: Snippet, claims: Any) -> Result:
         exec(snippet.code, _namespace(program, snippet, claims, comparison))
     except AssertionError as error:
         if hasattr(error, "_sandbox_line"):
-            return _raised(error)
-        return Status.FAIL, guarded(partial(describe_failure, error, snippet, comparison))
+            return raised(error)
+        return failed(error, snippet, comparison)
     except BaseException as error:  # a test may raise anything, and so may the program under it
-        return _raised(error)
+        return raised(error)
     return (Status.PASS_WEAK if program.weak else Status.PASS), ""
 
 
@@ -147,11 +176,18 @@ def _namespace(program: Program, snippet: Snippet, claims: Any, comparison: Comp
             known[name] = genuine(name, value)
         elif kind != LIVE and name in wanted:
             known[name] = value
+    program.weak |= any(map(covers_assertions, known.values()))
     live = wanted if wanted - snippet.reserved else frozenset(name for name in wanted if defined[name][0] == LIVE)
     return Names({name: value for name, value in known.items() if value is not None}, program, live)
 
 
-def _raised(error: BaseException) -> Result:
+def failed(error: AssertionError, snippet: Snippet, comparison: Comparison) -> Result:
+    """The result of a test whose assertion did not hold."""
+    return Status.FAIL, guarded(partial(describe_failure, error, snippet, comparison))
+
+
+def raised(error: BaseException) -> Result:
+    """The result of a test, or of loading, that ended in an exception."""
     status = Status.MEMORY if isinstance(error, MemoryError) else Status.ERROR
     return status, guarded(lambda: text_of(error))
 

@@ -43,14 +43,21 @@ def calls(quota: Quota, base: int) -> tuple[kernel.Call, ...]:
     values = {
         resource.RLIMIT_AS: base + quota.memory_mb * _MB,
         resource.RLIMIT_FSIZE: quota.file_mb * _MB,
-        resource.RLIMIT_NOFILE: _FILES,
         resource.RLIMIT_CPU: int(quota.cpu_seconds) + _CPU_MARGIN,  # behind the zygote, which looks at the clock itself
+    }
+    if quota.threads is not None:
+        values[resource.RLIMIT_NPROC] = quota.threads
+    return tuple(_set(kind, value) for kind, value in values.items())
+
+
+def common() -> tuple[kernel.Call, ...]:
+    """The calls that limit the zygote as much as any child, which inherits them."""
+    values = {
+        resource.RLIMIT_NOFILE: _FILES,
         resource.RLIMIT_STACK: _STACK,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
     }
-    if quota.threads is not None:
-        values[resource.RLIMIT_NPROC] = quota.threads
     return tuple(_set(kind, value) for kind, value in values.items())
 
 

@@ -68,7 +68,10 @@ class Link:
     def _result(self, message: list[Any]) -> object:
         if message[0] == _ANSWER:
             _, changes, nodes = message
-            return self._codec.decode_message(changes, nodes)[0]
+            values = self._codec.decode_message(changes, nodes)
+            if len(values) != 1:
+                raise ProtocolError("not one result")
+            return values[0]
         if message[0] == _FAILED_AFRESH:
             self._codec.forget()
             raise read_failure(message[1], self._codec, self._objects)

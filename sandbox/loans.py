@@ -39,6 +39,17 @@ _GENUINE = frozenset(
         "enum",
     ]
 )
+_MOCKS_OWN = frozenset(
+    {
+        *("assert_any_call", "assert_any_await", "assert_awaited", "assert_awaited_once", "assert_awaited_once_with"),
+        *("assert_awaited_with", "assert_called", "assert_called_once", "assert_called_once_with"),
+        *("assert_called_with", "assert_has_awaits", "assert_has_calls", "assert_not_awaited", "assert_not_called"),
+        *("attach_mock", "await_args", "await_args_list", "await_count", "call_args", "call_args_list", "call_count"),
+        *("called", "configure_mock", "method_calls", "mock_add_spec", "mock_calls", "reset_mock", "return_value"),
+        "side_effect",
+    }
+)
+"""What a mock tells a test, or is told by it: none of it is the program's to read or change."""
 _NAMED = (type, types.BuiltinFunctionType, types.FunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
 
@@ -85,6 +96,8 @@ def genuine(name: str, claim: str) -> Any:
     Whatever the program did to its copy stays with it. Only a few modules, and only under the name that they give: a
     claim that the function under test is something else of the library is not believed.
     """
+    if type(claim) is not str:  # a handle would change its answers
+        return None
     module, _, member = claim.partition(":")
     if member and (member != name or module not in _GENUINE):
         return None
@@ -100,15 +113,26 @@ def genuine(name: str, claim: str) -> Any:
 def attribute(value: object, name: str) -> object:
     """An attribute that the program asks for; AttributeError for everything private or leading to frames."""
     _check_public(name)
+    if name in _MOCKS_OWN and _is_mock(value):
+        raise AttributeError(f"{name} is for the test")
     return getattr(value, name)
 
 
 def set_attribute(value: object, name: str, content: object) -> None:
-    """An attribute that the program sets, on an object but not on a class or function."""
+    """An attribute that the program sets: on an object, not on a class or function, and not in the place of a method,
+    which the test may still use.
+    """
     _check_public(name)
-    if isinstance(value, (type, *_FUNCTIONS)):
+    if isinstance(value, (type, *_FUNCTIONS)) or callable(getattr(type(value), name, None)):
         raise AttributeError(f"{name} is not the program's to change")  # noqa: TRY004  # what a read-only name raises
+    if name in _MOCKS_OWN and _is_mock(value):
+        raise AttributeError(f"{name} is for the test")
     setattr(value, name, content)
+
+
+def _is_mock(value: object) -> bool:
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and isinstance(value, mock.NonCallableMock)
 
 
 def special(name: str, value: Any, *operands: Any) -> object:

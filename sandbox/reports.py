@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import operator
 import reprlib
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from sandbox.handles import Handle, describe
@@ -12,6 +16,11 @@ from sandbox.snippets import TEST, Snippet
 
 _LENGTH = 160
 _MAX_BITS = 2000
+
+_PLAIN = frozenset(
+    {int, float, complex, bool, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, slice, type(None)}
+    | {type(...), deque, Counter, defaultdict, OrderedDict, Decimal, Fraction, date, datetime, time, timedelta}
+)
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -36,7 +45,7 @@ class Comparison:
 
 
 class _Repr(reprlib.Repr):
-    """Short text of plain data; an object of the program is only named."""
+    """Short text of plain data; anything that may be an object of the program is only named."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,6 +57,8 @@ class _Repr(reprlib.Repr):
             return describe(x)
         if type(x) is int and x.bit_length() > _MAX_BITS:
             return f"an integer of {x.bit_length()} bits"
+        if type(x) not in _PLAIN:
+            return f"<{type.__dict__['__name__'].__get__(type(x))} object>"
         return super().repr1(x, level)
 
 

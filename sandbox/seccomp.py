@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 import sandbox.kernel as kernel
-from sandbox.syscalls import ALLOWED, MISSING, PRETENDED, UNSUPPORTED, ZYGOTE_ONLY, number, numbers
+from sandbox.syscalls import ALLOWED, MISSING, PATHS, PRETENDED, UNSUPPORTED, ZYGOTE_ONLY, number, numbers
 
 Instruction = tuple[int, int, int, int]
 Filter = list[Instruction]
@@ -33,6 +33,9 @@ _CLONE_THREAD, _CLONE_NEW_ANYTHING = 0x00010000, 0x7E020000
 _IOCTLS = (0x5421, 0x5450, 0x5451, 0x541B, 0x5401, 0x5413)  # FIONBIO FIONCLEX FIOCLEX FIONREAD TCGETS TIOCGWINSZ
 _FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 1030)  # DUPFD, GETFD .. SETLKW, DUPFD_CLOEXEC: nothing that sends signals
 _PRCTLS = (15, 16)  # the thread's name
+_FUTEXES = (0x80, 0x81, 0x189, 0x89, 0x8A, 0x83, 0x84, 0x85, 0, 1, 3, 4, 5, 9, 10, 0x109)  # no priority inheritance
+_SOCKET_OPTIONS = (3, 4, 7, 8, 30, 38, 39)  # SO_TYPE ERROR SNDBUF RCVBUF ACCEPTCONN PROTOCOL DOMAIN
+_MESSAGE_FLAGS = 0x4142  # MSG_PEEK, MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL: no out-of-band data
 _AF_UNIX, _SOCK_STREAM, _SOCK_FLAGS = 1, 1, 0o2004000
 
 
@@ -52,10 +55,11 @@ def zygote_filter(machine: str) -> Filter:
     return [*code, _refuse(_EPERM)]
 
 
-def child_filter(machine: str, pid: int, *, host_files: bool = False) -> Filter:
+def child_filter(machine: str, pid: int, *, host_files: bool = False, opens: bool = True) -> Filter:
     """The second filter, for the process whose own id is `pid`: no zygote calls, no processes, no signals to others.
 
     `host_files`: the host's files are within reach, and the kernel's other locks do not cover their modes and times.
+    Without `opens` nothing that is reached by a path can be opened, made, changed or removed.
     """
     code: Filter = [_load(0)]
     checks: dict[str, Filter] = {
@@ -70,10 +74,17 @@ def child_filter(machine: str, pid: int, *, host_files: bool = False) -> Filter:
         checks |= {name: [_refuse(0)] for name in PRETENDED if number(name, machine) >= 0}
     for name, block in checks.items():
         code += _when(number(name, machine), block)
-    refused = numbers(ZYGOTE_ONLY, machine)
+    refused = numbers(ZYGOTE_ONLY if opens else [*ZYGOTE_ONLY, *PATHS], machine)
     for index, found in enumerate(refused):
         code.append((_EQUAL, len(refused) - index, 0, found))
     return [*code, _allow(), _refuse(_EPERM)]
+
+
+def narrow_filter(machine: str, names: list[str]) -> Filter:
+    """A filter that lets only these calls pass, of those that the first one does."""
+    allowed = numbers(names, machine)
+    tests = [(_EQUAL, len(allowed) - index, 0, found) for index, found in enumerate(allowed)]
+    return [_load(0), *tests, _refuse(_EPERM), _allow()]
 
 
 def enter(code: Filter) -> kernel.Call:
@@ -129,7 +140,14 @@ def _argument_checks() -> dict[str, Filter]:
         "ioctl": _one_of(1, _IOCTLS),
         "fcntl": _one_of(1, _FCNTLS),
         "socketpair": _stream_pairs(),
-        "sendto": _one_of(4, (0,)),
+        "sendto": [*_no_flags(3, _MESSAGE_FLAGS), *_one_of(4, (0,))],
+        "recvfrom": [*_no_flags(3, _MESSAGE_FLAGS), _allow()],
+        # a flag asks whether the data is in memory: what one process has read another could tell
+        "preadv2": _one_of(5, (0,)),
+        "pwritev2": _one_of(5, (0,)),
+        "getsockopt": [*_only(1, 1), *_one_of(2, _SOCKET_OPTIONS)],
+        "fallocate": [*_only(1, 0), _allow()],
+        "futex": _one_of(1, _FUTEXES, _ENOSYS),
         "prlimit64": [_allow()],
     }
 
@@ -166,12 +184,22 @@ def _stream_pairs() -> Filter:
     return [_load_low(0), (_EQUAL, 1, 0, _AF_UNIX), _refuse(_EPERM), *_one_of(1, kinds)]
 
 
-def _one_of(argument: int, values: tuple[int, ...]) -> Filter:
-    """Allow if the argument, all 64 bits of it, is one of `values`; else EPERM."""
+def _only(argument: int, value: int) -> Filter:
+    """Go on if the argument, a C int, is the value; else EPERM."""
+    return [_load_low(argument), (_EQUAL, 1, 0, value), _refuse(_EPERM)]
+
+
+def _no_flags(argument: int, allowed: int) -> Filter:
+    """Go on if the argument, a C int, has no bits but these; else EPERM."""
+    return [_load_low(argument), (_ANY_BIT, 0, 1, 0xFFFFFFFF & ~allowed), _refuse(_EPERM)]
+
+
+def _one_of(argument: int, values: tuple[int, ...], error: int = _EPERM) -> Filter:
+    """Allow if the argument, all 64 bits of it, is one of `values`; else the error."""
     count = len(values)
     tests = [(_EQUAL, count - index, 0, value) for index, value in enumerate(values)]
     head = [_load_high(argument), (_EQUAL, 0, count + 1, 0), _load_low(argument)]
-    return [*head, *tests, _refuse(_EPERM), _allow()]
+    return [*head, *tests, _refuse(error), _allow()]
 
 
 def _when(found: int, block: Filter) -> Filter:

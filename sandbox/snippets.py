@@ -10,8 +10,8 @@ import ast
 import builtins
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import CodeType
+from typing import NamedTuple
 
 COMPARE = "_sandbox_compare"
 TEST = "<test>"
@@ -25,8 +25,7 @@ _PYTHONS_OWN = frozenset(dir(builtins)) | _CHECKERS
 _MODULES = frozenset(sys.stdlib_module_names)
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
+class Snippet(NamedTuple):
     """A test ready to run: its code, the names that it takes from outside, those of them that are Python's own, its
     lines.
     """

@@ -20,9 +20,9 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "epoll_ctl": (233, 21), "epoll_pwait": (281, 22), "epoll_pwait2": (441, 441), "epoll_wait": (232, -1),
     "eventfd2": (290, 19), "exit": (60, 93), "exit_group": (231, 94), "faccessat": (269, 48),
     "faccessat2": (439, 439), "fadvise64": (221, 223), "fallocate": (285, 47), "fchdir": (81, 50), "fchmod": (91, 52),
-    "fchmodat": (268, 53), "fcntl": (72, 25), "fdatasync": (75, 83), "fgetxattr": (193, 10), "flistxattr": (196, 13),
-    "flock": (73, 32), "fremovexattr": (199, 16), "fsetxattr": (190, 7), "fstat": (5, 80), "fstatfs": (138, 44),
-    "fsync": (74, 82), "ftruncate": (77, 46), "futex": (202, 98), "futimesat": (261, -1),
+    "fchmodat": (268, 53), "fchown": (93, 55), "fcntl": (72, 25), "fdatasync": (75, 83), "fgetxattr": (193, 10),
+    "flistxattr": (196, 13), "flock": (73, 32), "fremovexattr": (199, 16), "fsetxattr": (190, 7), "fstat": (5, 80),
+    "fstatfs": (138, 44), "fsync": (74, 82), "ftruncate": (77, 46), "futex": (202, 98), "futimesat": (261, -1),
     "get_robust_list": (274, 100), "getcpu": (309, 168), "getcwd": (79, 17), "getdents": (78, -1),
     "getdents64": (217, 61), "getegid": (108, 177), "geteuid": (107, 175), "getgid": (104, 176),
     "getgroups": (115, 158), "getitimer": (36, 102), "getpeername": (52, 205), "getpgid": (121, 155),
@@ -60,18 +60,18 @@ NUMBERS: dict[str, tuple[int, int]] = {
 }
 
 FILES = """
-    read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3
+    read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3
     pipe pipe2 flock fsync fdatasync open openat creat stat fstat lstat newfstatat statx access faccessat faccessat2
     readlink readlinkat getdents getdents64 getcwd chdir fchdir statfs fstatfs mkdir mkdirat rmdir unlink unlinkat
     rename renameat renameat2 link linkat symlink symlinkat chmod fchmod fchmodat utime utimes utimensat futimesat
-    truncate ftruncate fallocate umask sendfile copy_file_range fadvise64 sync_file_range
+    truncate ftruncate umask sendfile copy_file_range fadvise64 sync_file_range
 """
 MEMORY = "munmap mremap madvise brk msync"
 SIGNALS = """
     rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait sigaltstack pause
 """
 THREADS = """
-    futex set_robust_list get_robust_list set_tid_address rseq membarrier sched_yield sched_getaffinity
+    set_robust_list get_robust_list set_tid_address rseq membarrier sched_yield sched_getaffinity
     sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min getpriority exit exit_group
     restart_syscall wait4 waitid
 """
@@ -84,7 +84,7 @@ IDENTITY = """
 """
 EVENTS = """
     poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2
-    recvfrom getsockopt setsockopt getsockname getpeername shutdown
+    getsockname getpeername shutdown
 """
 # fmt: on
 
@@ -100,6 +100,7 @@ ZYGOTE_ONLY = [
     "setresgid",
     "setgroups",
     "capset",
+    "fchown",
     "seccomp",
     "landlock_create_ruleset",
     "landlock_add_rule",
@@ -126,6 +127,26 @@ UNSUPPORTED = [
 ]
 """Answered with ENOTSUP, which `shutil.copy2` takes for a file system without extended attributes."""
 
+PATHS = [
+    "open",
+    "openat",
+    "creat",
+    "truncate",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "unlink",
+    "unlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "chdir",
+]
+"""Calls that reach a file by its path: refused where nothing else keeps a program from the host's files."""
 
 PRETENDED = ["chmod", "fchmod", "fchmodat", "utime", "utimes", "utimensat", "futimesat"]
 """Calls that change a file's mode or times without opening it, which Landlock does not govern. Where the host's files

@@ -73,8 +73,6 @@ class Table(ABC):
             return self._proxy(node)
         if tag == "E":
             return read_class(node[1], self)
-        if tag == "c":
-            return self._exception_class(node[1])
         if tag == "T":
             return PLAIN_TYPES[node[1]]
         if tag == "array":
@@ -92,7 +90,11 @@ class Table(ABC):
             raise ProtocolError("not lent")
         return number
 
-    def _exception_class(self, number: object) -> object:
+    def has_lent(self, value: object) -> bool:
+        """Whether the value is an object that was lent to the other end; never plain data, which crosses by itself."""
+        return self._numbers.get(id(value)) in self._lent
+
+    def exception_class(self, number: object) -> type[BaseException]:
         """An exception class of ours, of which the other end has a stand-in."""
         value = self._own[_number(number)]
         if not (isinstance(value, type) and issubclass(value, BaseException)):
@@ -101,8 +103,7 @@ class Table(ABC):
 
     def _lend_type(self, value: type) -> Node:
         if issubclass(value, BaseException):
-            home = vars(value).get("_sandbox_home")
-            return ["E", write_class(value, self)] if home is None else ["c", home]
+            return ["E", write_class(value, self)]
         name = next((name for name, kind in PLAIN_TYPES.items() if kind is value), None)
         return None if name is None else ["T", name]
 

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,86 +24,114 @@ CPU, WALL, OUTPUT, TESTS_CPU = "cpu", "wall", "output", "tests-cpu"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The process ids of a round: the program's and the tests'."""
+class Processes:
+    """The process ids of a round: the program's and the tests', which are one where they share a process."""
 
     program: int
     tests: int
 
-
-@dataclass(slots=True)
-class _State:
-    deadline: float
-    cause: str = ""
-    written: int = 0
+    @property
+    def alone(self) -> bool:
+        """Whether the program is the only process."""
+        return self.program == self.tests
 
 
-def watch(pair: Pair, quota: Quota, output: int, control: int) -> dict[str, Any]:
-    """Until the tests' process ends or has to be ended; nothing of the round is alive afterwards.
+class Watch:
+    """One round: what it may use, what it has used, what ended it."""
 
-    Only the program's process is killed when it exceeds a limit, so that the tests' process can still say what was
-    going on.
-    """
-    state = _State(time.monotonic() + quota.wall_seconds)
-    program, tests = os.pidfd_open(pair.program), os.pidfd_open(pair.tests)
-    poll = select.poll()
-    for descriptor in (program, tests, output, control):
-        poll.register(descriptor, select.POLLIN)
-    while True:
-        ready = {descriptor for descriptor, _ in poll.poll(1000 * _sleep(pair, quota, state))}
-        if tests in ready:
-            break
-        if control in ready:
-            _abandon(pair)
-        if output in ready and not _drain(output, state):
-            poll.unregister(output)
-        if program in ready:
-            poll.unregister(program)
-            state.deadline = min(state.deadline, time.monotonic() + _LAST_WORDS)
-        if not _within(pair, quota, state):
-            break
-    os.close(program)
-    os.close(tests)
-    return _end(pair, state, output)
+    def __init__(self, processes: Processes, quota: Quota, without: Sequence[str]) -> None:
+        self._processes = processes
+        self._quota = quota
+        self._without = without
+        self._deadline = time.monotonic() + quota.wall_seconds
+        self._cause = ""
+        self._written = 0
 
+    def follow(self, output: int, ends: tuple[int, ...], readers: tuple[int, ...] = ()) -> bool:
+        """Until the tests' process has ended or has to be ended; False if one of the descriptors `ends` spoke first.
 
-def _sleep(pair: Pair, quota: Quota, state: _State) -> float:
-    """Seconds in which no limit can be reached, whatever runs."""
-    program = (quota.cpu_seconds - _cpu(pair.program)) / _PROCESSORS if not state.cause else quota.wall_seconds
-    tests = quota.cpu_seconds + _GRADER_MARGIN - _cpu(pair.tests)
-    return max(_SHORTEST_SLEEP, min(program, tests / _PROCESSORS, state.deadline - time.monotonic()))
+        Where the other end of one of `readers` hangs up, it has been written more than allowed.
+        """
+        tests = os.pidfd_open(self._processes.tests)
+        program = tests if self._processes.alone else os.pidfd_open(self._processes.program)
+        try:
+            return self._follow(tests, program, output, ends, readers)
+        finally:
+            for descriptor in {tests, program}:
+                os.close(descriptor)
 
+    def _follow(self, tests: int, program: int, output: int, ends: tuple[int, ...], readers: tuple[int, ...]) -> bool:
+        poll = select.poll()
+        for descriptor in (tests, program, output, *ends):
+            poll.register(descriptor, select.POLLIN)
+        for descriptor in readers:
+            poll.register(descriptor, 0)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll(1000 * self._sleep())}
+            if not ready.isdisjoint(ends):
+                return False
+            if tests in ready:
+                return True
+            if output in ready and not self._drain(output):
+                poll.unregister(output)
+            for descriptor in ready.intersection(readers):
+                poll.unregister(descriptor)
+                self._written = self._quota.output_bytes + 1
+            if program in ready:
+                poll.unregister(program)
+                self._deadline = min(self._deadline, time.monotonic() + _LAST_WORDS)
+            if not self._within():
+                return True
 
-def _within(pair: Pair, quota: Quota, state: _State) -> bool:
-    """Whether the round may go on; kills the program at its first excess, and gives the tests' process a moment to
-    report.
-    """
-    if _cpu(pair.tests) >= quota.cpu_seconds + _GRADER_MARGIN:
-        state.cause = state.cause or TESTS_CPU
-        return False
-    excess = _excess(pair, quota, state)
-    if excess and state.cause:
-        return time.monotonic() < state.deadline
-    if excess:
-        state.cause = excess
-        os.kill(pair.program, signal.SIGKILL)
-        state.deadline = time.monotonic() + _LAST_WORDS
-    return True
+    def end(self) -> dict[str, Any]:
+        """End and reap what is left of the round; what it used, and how each process ended by itself."""
+        report: dict[str, Any] = {"cause": self._cause}
+        tests, program = self._processes.tests, self._processes.program
+        if not self._processes.alone:
+            report["tests"], _ = _reap(tests)
+        report["program"], usage = _reap(program)
+        report.setdefault("tests", report["program"])
+        return {**report, "cpu": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / 1024}
 
+    def _sleep(self) -> float:
+        """Seconds in which no limit can be reached, whatever runs."""
+        quota, left = self._quota, self._deadline - time.monotonic()
+        if not self._cause:
+            left = min(left, (quota.cpu_seconds - _cpu(self._processes.program)) / _PROCESSORS)
+        if not self._processes.alone:
+            left = min(left, (quota.cpu_seconds + _GRADER_MARGIN - _cpu(self._processes.tests)) / _PROCESSORS)
+        return max(_SHORTEST_SLEEP, left)
 
-def _excess(pair: Pair, quota: Quota, state: _State) -> str:
-    if time.monotonic() >= state.deadline:
-        return WALL
-    if state.written > quota.output_bytes:
-        return OUTPUT
-    return CPU if not state.cause and _cpu(pair.program) >= quota.cpu_seconds else ""
+    def _within(self) -> bool:
+        """Whether the round may go on; kills the program at its first excess, and gives the tests' process a moment to
+        report.
+        """
+        if not self._processes.alone and _cpu(self._processes.tests) >= self._quota.cpu_seconds + _GRADER_MARGIN:
+            self._cause = self._cause or TESTS_CPU
+            return False
+        excess = self._excess()
+        if excess and self._cause:
+            return time.monotonic() < self._deadline
+        if excess:
+            self._cause = excess
+            os.kill(self._processes.program, signal.SIGKILL)
+            self._deadline = time.monotonic() + _LAST_WORDS
+        return True
 
+    def _excess(self) -> str:
+        if time.monotonic() >= self._deadline:
+            return WALL
+        if self._written > self._quota.output_bytes and "output" not in self._without:
+            return OUTPUT
+        if self._cause or "clock" in self._without:
+            return ""
+        return CPU if _cpu(self._processes.program) >= self._quota.cpu_seconds else ""
 
-def _drain(output: int, state: _State) -> bool:
-    """Take what was written; whether more can come."""
-    count = len(os.read(output, _CHUNK))
-    state.written += count
-    return count > 0
+    def _drain(self, output: int) -> bool:
+        """Take what was written; whether more can come."""
+        count = len(os.read(output, _CHUNK))
+        self._written += count
+        return count > 0
 
 
 def _cpu(pid: int) -> float:
@@ -110,23 +139,11 @@ def _cpu(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def _abandon(pair: Pair) -> None:
-    """The coordinator is gone or wants this to end."""
-    for pid in (pair.program, pair.tests):
-        os.kill(pid, signal.SIGKILL)
-    os._exit(0)
-
-
-def _end(pair: Pair, state: _State, output: int) -> dict[str, Any]:
-    report: dict[str, Any] = {"cause": state.cause}
-    for name, pid in (("tests", pair.tests), ("program", pair.program)):
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        died = done == pid
-        if not died:
-            os.kill(pid, signal.SIGKILL)
-            _, status, usage = os.wait4(pid, 0)
-        report[name] = status if died else None
-        if name == "program":
-            report["cpu"] = usage.ru_utime + usage.ru_stime
-            report["peak_mb"] = usage.ru_maxrss / 1024
-    return report
+def _reap(pid: int) -> tuple[int | None, Any]:
+    """The wait status of a process that ended by itself, None for one that had to be killed now; what it used."""
+    done, status, usage = os.wait4(pid, os.WNOHANG)
+    if done == pid:
+        return status, usage
+    os.kill(pid, signal.SIGKILL)
+    _, _, usage = os.wait4(pid, 0)
+    return None, usage

@@ -1,21 +1,28 @@
-"""Frames on a descriptor: a four-byte length and that many bytes of JSON.
+"""Frames on a descriptor: a four-byte length and that many bytes.
 
-JSON, and never pickle or marshal, because the other end may be hostile: its parser cannot be made to build anything
-but plain data.
+What comes from a program's process is JSON, and never pickle or marshal, for it may be hostile: the parser cannot be
+made to build anything but plain data. What comes from a process that no program runs in is marshalled, which is
+cheaper.
 """
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
-from json import JSONEncoder
+import struct
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from json import JSONDecoder, JSONEncoder
+from typing import cast
 
 MAX_FRAME = 32 << 20
-_CHUNK = 1 << 13
+_CHUNK, _MOST = 1 << 13, 1 << 20  # bytes per read: at least, so that small messages come together, and at most
 
 Node = None | bool | int | float | str | list["Node"]
 
 _dump = JSONEncoder(separators=(",", ":"), check_circular=False).encode
+Encode = Callable[[Node], bytes]
+Decode = Callable[[bytes], Node]
 
 
 class Closed(Exception):
@@ -31,15 +38,22 @@ class TooLarge(Exception):
 
 
 class Frames:
-    """Messages over one stream socket; blocking, one reader."""
+    """Messages over one stream socket; blocking, one reader. Both directions are JSON unless something else is given:
+    `encode` for what is sent, `decode` for what is received.
+    """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, encode: Encode | None = None, decode: Decode | None = None) -> None:
         self._descriptor = descriptor
         self._buffer = b""
+        self._encode = encode or pack
+        self._decode = decode or unpack
 
     def send(self, message: Node) -> None:
         """Write one message; Closed if nobody is left to read it, TooLarge before anything is written."""
-        view = memoryview(pack(message))
+        self._write(self._encode(message))
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
@@ -51,7 +65,28 @@ class Frames:
         size = int.from_bytes(self._take(4), "big")
         if size > MAX_FRAME:
             raise ProtocolError(f"a message of {size} bytes")
-        return unpack(self._take(size))
+        return self._decode(self._take(size))
+
+    def send_parts(self, parts: Sequence[bytes]) -> None:
+        """Write several pieces of bytes as one message."""
+        self._write(pack_parts(parts))
+
+    def send_bytes(self, message: bytes) -> None:
+        """Write a message that `pack` made."""
+        self._write(message)
+
+    def receive_job(self) -> list[bytes]:
+        """Read what `pack_job` wrote, and not a byte more. Only for what comes from the user's process."""
+        return marshal.loads(self._exactly(int.from_bytes(self._exactly(4), "big")))  # type: ignore[no-any-return]  # by pack_job
+
+    def _exactly(self, size: int) -> bytes:
+        data = os.read(self._descriptor, size)
+        while len(data) < size:
+            part = os.read(self._descriptor, size - len(data))
+            if not part:
+                raise Closed("end of stream")
+            data += part
+        return data
 
     def _take(self, size: int) -> bytes:
         if len(self._buffer) < size:
@@ -60,17 +95,16 @@ class Frames:
         return taken
 
     def _fill(self, size: int) -> bytes:
-        parts, have = [self._buffer], len(self._buffer)
-        while have < size:
+        buffer = bytearray(self._buffer)
+        while len(buffer) < size:
             try:
-                part = os.read(self._descriptor, max(_CHUNK, size - have))
+                part = os.read(self._descriptor, min(max(_CHUNK, size - len(buffer)), _MOST))
             except OSError as error:
                 raise Closed(str(error)) from error
             if not part:
                 raise Closed("end of stream")
-            parts.append(part)
-            have += len(part)
-        return b"".join(parts)
+            buffer += part
+        return bytes(buffer)
 
 
 def pack(message: Node) -> bytes:
@@ -81,13 +115,53 @@ def pack(message: Node) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
+def pack_job(parts: Sequence[bytes]) -> bytes:
+    """Several pieces of bytes as one message, which a fresh process can read by next to no code of its own."""
+    data = marshal.dumps(list(parts))
+    return len(data).to_bytes(4, "big") + data
+
+
+def pack_trusted(message: Node) -> bytes:
+    """One message, with its length in front, of a process that no program runs in."""
+    try:
+        data = marshal.dumps(message)
+    except ValueError as error:
+        raise RecursionError("nested too deeply") from error
+    if len(data) > MAX_FRAME:
+        raise TooLarge(f"{len(data) >> 20} MB")
+    return len(data).to_bytes(4, "big") + data
+
+
+unpack_trusted: Decode = marshal.loads
+"""What `pack_trusted` made."""
+
+
+def pack_parts(parts: Sequence[bytes]) -> bytes:
+    """Several pieces of bytes as one message: their number, their lengths, themselves."""
+    sizes = [len(part) for part in parts]
+    return struct.pack(f">{len(parts) + 1}I", len(parts), *sizes) + b"".join(parts)
+
+
+def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """The pieces of the given lengths."""
+    ends = list(accumulate(sizes))
+    return [data[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
 def unpack(data: bytes) -> Node:
     """The JSON of one message; objects are not part of the protocol."""
     try:
-        return json.loads(data, object_pairs_hook=_no_objects)  # type: ignore[no-any-return]  # JSON without objects is a Node
-    except (ValueError, RecursionError) as error:
+        text = data.decode("utf-8", "surrogatepass")
+        node, end = _scan(text, 0)
+    except (ValueError, RecursionError, StopIteration) as error:
         raise ProtocolError(f"not a message: {type(error).__name__}") from error
+    if end != len(text):
+        raise ProtocolError("not a message: something follows it")
+    return cast("Node", node)
 
 
 def _no_objects(pairs: list[tuple[str, object]]) -> Node:
     raise ValueError("an object")
+
+
+_scan = JSONDecoder(object_pairs_hook=_no_objects).scan_once  # type: ignore[attr-defined]  # what its decode() calls

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import json
+import marshal
 import os
-import shutil
+import re
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from sandbox.contract import Limits, SandboxError
-from sandbox.wire import Node, ProtocolError, pack, unpack
+import sandbox.folders as folders
+from sandbox.contract import Limits, SandboxError, Status, Tier
+from sandbox.grader import PASS_MESSAGE, RESULT
+from sandbox.streams import Meter, feed, left, read_all, send, together
+from sandbox.wire import Node, ProtocolError, pack_job, unpack
 
 START_SECONDS = 60
 HASH_SEEDS = 4
 _CHUNK = 1 << 16
-_MOST_PARTS = 10_000
-_FEW = 60
+_FEW = 20
+_RESULT_SIZE, _SLACK = 4096, 1 << 20
+_LAST_LINES = 4096
+_PAUSES = (0.05, 0.2, 0.5, 1.0)
+_DESCRIPTORS = "raise `ulimit -n` or open fewer workers"
+_PROCESSES = "no room for another process: raise `ulimit -u` (or the container's limit) or open fewer workers"
+_SPACE = "free some space, or set TMPDIR to a folder with more"
+_SHORTAGES = {
+    errno.EMFILE: _DESCRIPTORS,
+    errno.ENFILE: _DESCRIPTORS,
+    errno.EAGAIN: _PROCESSES,
+    errno.ENOMEM: "free some memory or open fewer workers",
+    errno.ENOSPC: _SPACE,
+}
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -50,16 +67,51 @@ class WorkerDied(Exception):
     """The zygote ended, or could not do a round; another one may."""
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What one pair of processes gave: the tests' process's messages and the zygote's report."""
+class Unreachable(SandboxError):
+    """A zygote does not start, at this level."""
 
-    messages: tuple[list[Any], ...]
+
+class Shortage(SandboxError):
+    """This machine, or this user, is out of something just now, at whatever level; nothing was begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The zygote's report on a round: the limit that ended it or "", wait statuses (None: it had to be killed), use."""
+
     cause: str
     program_status: int | None
     tests_status: int | None
     cpu_seconds: float
     peak_memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What the processes of one round of tests gave; `alone`: the tests ran in the program's own process."""
+
+    messages: tuple[list[Any], ...]
+    ending: Ending
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one run of a script gave: its output, the end of what it wrote to stderr, whether it wrote too much."""
+
+    stdout: bytes
+    stderr: bytes
+    ending: Ending
+    too_much: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a worker is set up: the level to reach, layers to leave out, the processor to stay on."""
+
+    level: str
+    without: tuple[str, ...] = ()
+    processor: int | None = None
 
 
 class Worker:
@@ -69,86 +121,147 @@ class Worker:
         self._process = process
         self._channel = channel
         self._folder = folder
-        self._busy = False
+        self._waiting = False
 
     @property
     def pid(self) -> int:
         """The zygote's process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the zygote's process runs."""
+        return self._process.poll() is None
+
     @classmethod
-    async def start(cls, level: str, hash_seed: int) -> Worker:
-        """A zygote that has reached `level`; SandboxError says what this machine refuses."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        folder = None if level == "L0" else tempfile.mkdtemp(prefix="sandbox-")
-        settings = {"level": level, "folder": folder or "", "packages": packages(), "coordinator": os.getpid()}
-        arguments = [str(Path(__file__).parent), str(theirs.fileno()), json.dumps(settings)]
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-S", "-B", "-c", _BOOT, *arguments],
-            env={**_ENVIRONMENT, "PYTHONHASHSEED": str(hash_seed)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            cwd="/",
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
-        theirs.close()
-        ours.setblocking(False)
-        worker = cls(process, ours, folder)
+    async def start(cls, setup: Setup, hash_seed: int) -> Worker:
+        """A zygote that has reached the level; SandboxError says what this machine refuses."""
+        for pause in _PAUSES:
+            with suppress(BlockingIOError):  # no room for a process just now
+                worker = cls._begin(setup, hash_seed)
+                break
+            await asyncio.sleep(pause)
+        else:
+            raise Shortage(f"the sandbox's process does not start: {_PROCESSES}")
         try:
-            await worker._greet(level)
+            await worker._greet(setup.level)
         except BaseException:
             worker.kill()
             raise
         return worker
 
-    async def round(self, program: str, tests: tuple[str, ...], seed: int, limits: Limits) -> Round:
-        """Have the zygote run the tests on the program in two fresh processes."""
-        self._busy = True
-        try:
-            return await self._round(program, tests, seed, limits)
-        finally:
-            self._busy = False
-
-    async def _round(self, program: str, tests: tuple[str, ...], seed: int, limits: Limits) -> Round:
-        ours, theirs = socket.socketpair()
+    @classmethod
+    def _begin(cls, setup: Setup, hash_seed: int) -> Worker:
+        with ExitStack() as undo:
+            try:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                undo.callback(ours.close)
+                undo.callback(theirs.close)
+                folder = None if setup.level == "L0" else _make_folder()
+                undo.callback(_remove, folder)
+                process = _launch(setup, folder, hash_seed, theirs.fileno())
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                raise _failure("the sandbox's process does not start", str(error)) from error
+            undo.pop_all()
+        theirs.close()
         ours.setblocking(False)
-        with ours:
-            with theirs:
-                self._order(limits, theirs)
-            await _send(ours, pack([program, list(tests), seed]))
+        return cls(process, ours, folder)
+
+    async def tests(self, tier: Tier, parts: Sequence[bytes], limits: Limits) -> Round:
+        """Run tests on a program, in one fresh process (the screen) or in two.
+
+        `parts` are the seed, the program's source and the tests' code.
+        """
+        await self._room(limits)
+        with self._socketpair() as (ours, theirs):
+            self._order(tier.value, limits, theirs)
+            theirs.close()
+            await send(ours, pack_job(parts))
+            most = _SLACK + _RESULT_SIZE * len(parts)
             # few results fit the socket: one look at the end spares a wake-up for each
-            early = [] if len(tests) <= _FEW else await _read_all(ours)
-            report = await self._receive()
-            messages = _split(b"".join([*early, *_left(ours)]))
-        if "broken" in report:
-            raise WorkerDied(report["broken"])
-        usage = (report["cpu"], report["peak_mb"])
-        return Round(tuple(messages), report["cause"], report["program"], report["tests"], *usage)
+            early = b"" if len(parts) <= _FEW else await read_all(ours, most)
+            ending = await self._ending()
+            messages = _split(early + left(ours, most), len(parts))
+        return Round(tuple(messages), ending, alone=tier is Tier.SCREEN)
+
+    async def script(self, parts: Sequence[bytes], stdin: bytes, limits: Limits) -> Output:
+        """Run a script's code on an input: `parts` are the seed and the code."""
+        await self._room(limits)
+        with self._socketpair() as (ours, theirs), self._socketpair() as (our_errors, their_errors):
+            self._order("script", limits, theirs, their_errors)
+            theirs.close()
+            their_errors.close()
+            meter = Meter(limits.output_kb << 10)
+            stdout, stderr, _ = await together(
+                meter.read(ours), meter.read(our_errors, keep=_LAST_LINES), feed(ours, pack_job(parts) + stdin)
+            )
+            return Output(stdout, stderr, await self._ending(), meter.exceeded)
+
+    async def serve_compiler(self, name: str) -> socket.socket:
+        """Start the compile server of that name, in the place of an earlier one; the way to talk to it."""
+        with self._socketpair() as (ours, theirs):
+            self._order("compiler", Limits(), theirs, server=name)
+            report = await self._report()
+            if "started" not in report:
+                raise WorkerDied(f"not a report: {report}")
+            return socket.socket(fileno=ours.detach())
 
     def kill(self) -> None:
         """End the zygote and with it everything that it started."""
         self._end()
-        if not self._busy:  # else whoever waits for the round's report sees its end, and kills again
+        if not self._waiting:  # else whoever waits for the report sees the end of it, and kills again
             self._channel.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
 
-    def _order(self, limits: Limits, verdict: socket.socket) -> None:
-        header = json.dumps({name: getattr(limits, name) for name in limits.__slots__})
+    async def _room(self, limits: Limits) -> None:
+        """Where a program's files are the machine's, see to it that they fit; another's may be gone in a moment."""
+        for pause in _PAUSES:
+            if self._folder is None or _fits(self._folder, limits.file_mb):
+                return
+            await asyncio.sleep(pause)
+        raise Shortage(f"there are less than {limits.file_mb} MB left in {self._folder}: {_SPACE}")
+
+    def _order(self, kind: str, limits: Limits, *doors: socket.socket, **more: str) -> None:
+        header = {"kind": kind, **{name: getattr(limits, name) for name in limits.__slots__}, **more}
         try:
-            socket.send_fds(self._channel, [header.encode()], [verdict.fileno()])
+            socket.send_fds(self._channel, [marshal.dumps(header)], [door.fileno() for door in doors])
         except OSError as error:
             raise WorkerDied(str(error)) from error
+
+    @contextmanager
+    def _socketpair(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+        """Our end, which does not block, and the other's."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise _failure("no socket for a round", str(error)) from error
+        ours.setblocking(False)
+        with ours, theirs:
+            yield ours, theirs
+
+    async def _ending(self) -> Ending:
+        report = await self._report()
+        return Ending(report["cause"], report["program"], report["tests"], report["cpu"], report["peak_mb"])
+
+    async def _report(self) -> dict[str, Any]:
+        self._waiting = True
+        try:
+            report = await self._receive()
+        finally:
+            self._waiting = False
+        if report.get("broken"):
+            raise WorkerDied(report["broken"])
+        return report
 
     async def _greet(self, level: str) -> None:
         try:
             hello = await asyncio.wait_for(self._receive(), START_SECONDS)
         except (WorkerDied, TimeoutError) as error:
-            raise SandboxError(f"the sandbox's process does not start: {error or 'no answer'}") from error
+            raise _failure("the sandbox's process does not start", str(error) or "no answer") from error
         if "broken" in hello:
-            raise SandboxError(f"level {level} is out of reach: {hello['broken']}")
+            raise _failure(f"level {level} is out of reach", hello["broken"], files=self._folder is not None)
 
     async def _receive(self) -> dict[str, Any]:
         try:
@@ -157,7 +270,7 @@ class Worker:
             raise WorkerDied(str(error)) from error
         if not data:
             raise WorkerDied(self._end() or "it was killed")
-        return cast("dict[str, Any]", json.loads(data))
+        return cast("dict[str, Any]", marshal.loads(data))
 
     def _end(self) -> str:
         """Make sure that the process is over; the last line that it wrote in distress."""
@@ -166,6 +279,63 @@ class Worker:
             return ""
         _, noise = self._process.communicate()
         return noise.decode("utf-8", "replace").strip().rpartition("\n")[2]
+
+
+def _launch(setup: Setup, folder: str | None, hash_seed: int, channel: int) -> subprocess.Popen[bytes]:
+    settings = {
+        "level": setup.level,
+        "folder": folder or "",
+        "packages": packages(),
+        "coordinator": os.getpid(),
+        "without": setup.without,
+        "processor": setup.processor,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-P", "-s", "-S", "-c", _BOOT, str(Path(__file__).parent), str(channel), json.dumps(settings)],
+        env={**_ENVIRONMENT, "PYTHONHASHSEED": str(hash_seed)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        pass_fds=(channel,),
+        start_new_session=True,
+    )
+
+
+def _remove(folder: str | None) -> None:
+    if folder is not None:
+        folders.remove(folder)
+
+
+def _make_folder() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="sandbox-")
+    except OSError as error:
+        os.close(os.open("/", os.O_RDONLY))  # where no descriptor is left, the error becomes the true one
+        message = f"no temporary folder can be made ({error.strerror}): set TMPDIR to a folder that you can write to"
+        raise Shortage(message) from error
+
+
+def _fits(folder: str, size_mb: int) -> bool:
+    try:
+        state = os.statvfs(folder)
+    except OSError as error:
+        raise WorkerDied(str(error)) from error
+    return state.f_bavail * state.f_frsize >= size_mb << 20 and (state.f_favail > 0 or not state.f_files)
+
+
+def remedy(reason: str, *, files: bool = True) -> str:
+    """What to do about the system's error in `reason`, if it is that something is used up; else nothing. Where there
+    are no `files`, ENOSPC is about namespaces.
+    """
+    found = re.search(r"\[Errno (\d+)\]", reason)
+    number = int(found[1]) if found else errno.EAGAIN if "can't start new thread" in reason else 0
+    return _SHORTAGES.get(number, "") if files or number != errno.ENOSPC else ""
+
+
+def _failure(what: str, reason: str, *, files: bool = True) -> SandboxError:
+    advice = remedy(reason, files=files)
+    return Shortage(f"{what}: {reason}: {advice}") if advice else Unreachable(f"{what}: {reason}")
 
 
 def packages() -> list[str]:
@@ -177,42 +347,25 @@ def packages() -> list[str]:
     return [str(path) for path in (home, home.parent / "numpy.libs") if path.is_dir()]
 
 
-async def _send(channel: socket.socket, job: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it died before it had read all: the report will say how
-        await asyncio.get_running_loop().sock_sendall(channel, job)
-
-
-async def _read_all(channel: socket.socket) -> list[bytes]:
-    """What the tests' process writes until it is gone, or until it has written too much for a report."""
-    loop, parts = asyncio.get_running_loop(), list[bytes]()
-    with suppress(ConnectionResetError):
-        while (part := await loop.sock_recv(channel, _CHUNK)) and len(parts) < _MOST_PARTS:
-            parts.append(part)
-    return parts
-
-
-def _left(channel: socket.socket) -> Iterator[bytes]:
-    """What lies in the channel of a process that is gone."""
-    try:
-        while part := channel.recv(_CHUNK):
-            yield part
-    except (BlockingIOError, ConnectionResetError):
-        return
-
-
-def _split(data: bytes) -> list[list[Any]]:
-    """The whole messages at the start of `data`; what a test scribbled on the channel ends them."""
+def _split(data: bytes, most: int) -> list[list[Any]]:
+    """The whole messages at the start of `data`, up to `most`; what a program scribbled on the channel ends them."""
     messages: list[list[Any]] = []
-    while len(data) >= 4:
-        size = int.from_bytes(data[:4], "big")
-        if len(data) < 4 + size:
-            break
-        try:
-            message: Node = unpack(data[4 : 4 + size])
-        except ProtocolError:
-            break
-        if type(message) is not list:
+    at = 0
+    while len(data) >= at + 4 and len(messages) < most:
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        message = _message(data[at:end])
+        if len(data) < end or message is None:
             break
         messages.append(message)
-        data = data[4 + size :]
+        at = end
     return messages
+
+
+def _message(data: bytes) -> list[Any] | None:
+    if data == PASS_MESSAGE:  # most of all there are
+        return [RESULT, Status.PASS.value, ""]
+    try:
+        message: Node = unpack(data[4:])
+    except ProtocolError:
+        return None
+    return message if type(message) is list else None

@@ -1,249 +1,231 @@
 """The process that every program is forked from: warm, fenced in, and never a reader of anything untrusted.
 
 Started by worker.py as a fresh interpreter with an empty environment. It enters the isolation once, then, for each
-round, forks the program's process and the tests' process, watches their limits, ends both, and reports what they
-used. Tests and program travel past it, inside a descriptor: its memory, which every child inherits, holds nothing of
-any job.
+round, forks the processes of that kind of round, watches their limits, ends them, and reports what they used. Tests
+and program travel past it, inside descriptors: its memory, which every child inherits, holds nothing of any job.
 """
 
 from __future__ import annotations
 
 import _socket
-import fcntl
 import gc
-import importlib
 import json
+import marshal
 import os
-import sys
-import threading
+import select
+import struct
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import sandbox.candidate as candidate
 import sandbox.child as child
+import sandbox.compiler as compiler
+import sandbox.folders as folders
 import sandbox.grader as grader
-import sandbox.kernel as kernel
-import sandbox.landlock as landlock
 import sandbox.limits as limits
-import sandbox.namespaces as namespaces
-import sandbox.seccomp as seccomp
-import sandbox.snippets as snippets
-from sandbox.watch import Pair, watch
+import sandbox.rehearsal as rehearsal
+import sandbox.screen as screen
+import sandbox.script as script
+from sandbox.enclosure import Enclosure, Settings, kept
+from sandbox.watch import Processes, Watch
 
-if TYPE_CHECKING:
-    import io
-
-_HIGH = 10
-THREAD_STACK = 4 << 20
-SYSTEM_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/lib", "/lib64", "/usr/share/zoneinfo")
-PRELOADED = [
-    "abc",
-    "bisect",
-    "cmath",
-    "collections.abc",
-    "contextlib",
-    "copy",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "enum",
-    "fractions",
-    "functools",
-    "heapq",
-    "io",
-    "itertools",
-    "json",
-    "math",
-    "operator",
-    "random",
-    "re",
-    "string",
-    "struct",
-    "time",
-    "types",
-    "typing",
-]
+_MANY_ORDERS = 100
+_COMPILER = limits.Quota(cpu_seconds=3600, wall_seconds=0, memory_mb=1024, threads=None, output_bytes=0, file_mb=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How a zygote is started: the level to reach, a folder of its own for levels without mounts, packages to offer."""
+class Order:
+    """What the coordinator wants: a kind of round, or the compile server of a name; with what limits."""
 
-    level: str
-    folder: str
-    packages: tuple[str, ...]
-    coordinator: int
+    kind: str
+    quota: limits.Quota
+    limited: child.Calls
+    server: str
 
 
 def main(control: int, text: str) -> None:
     """Enter the sandbox, say so, serve rounds until the coordinator is gone."""
-    settings = Settings(**{**json.loads(text), "packages": tuple(json.loads(text)["packages"])})
-    channel = _socket.socket(fileno=fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, _HIGH))
-    os.close(control)
+    settings = Settings(**json.loads(text))
+    channel = _socket.socket(fileno=kept(control))
     try:
-        zygote = Zygote(channel, settings)
+        # a descriptor, and not the parent-death signal, which comes when the thread that started this process ends
+        coordinator = kept(os.pidfd_open(settings.coordinator))
+        if os.getppid() != settings.coordinator:
+            raise ProcessLookupError("the user's process has ended")
+        zygote = Zygote(channel, coordinator, settings)
+        _send(channel, {"level": settings.level})
     except OSError as error:
-        _send(channel, {"broken": f"{error}"})
+        with suppress(OSError):
+            _send(channel, {"broken": f"{error}"})
+        folders.remove(settings.folder)
         os._exit(1)
-    # after the last change of rights, which would undo it
-    kernel.make(kernel.prctl(kernel.PR_SET_PDEATHSIG, child.SIGKILL))
-    if os.getppid() != settings.coordinator:
-        os._exit(1)
-    _send(channel, {"level": settings.level})
     while True:
         zygote.serve()
 
 
 class Zygote:
-    """Holds the fence and the temporary folder between rounds."""
+    """Serves orders: rounds, one at a time, and compile servers."""
 
-    def __init__(self, channel: _socket.socket, settings: Settings) -> None:
+    def __init__(self, channel: _socket.socket, coordinator: int, settings: Settings) -> None:
         self._channel = channel
-        self._settings = settings
-        _warm_up()
+        self._coordinator = coordinator
+        if settings.processor is not None:
+            with suppress(OSError):  # it may have been taken away meanwhile
+                os.sched_setaffinity(0, {settings.processor})
+        self._enclosure = Enclosure(settings)
+        rehearsal.prepare()
+        self._enclosure.preload()
         self._base = limits.address_space()
         self._complaints = _keep_numbers()
-        self._tmp = namespaces.TMP if settings.level == "L0" else os.path.join(settings.folder, "tmp")
-        self._site = namespaces.SITE if settings.level == "L0" else os.path.join(settings.folder, "site")
-        self._tmp_mb = 16
-        self._rules: int | None = None
-        self._others = _counted(settings)
-        self._layers = self._isolate()
-        self._own = os.pidfd_open(os.getpid())
-        self._fence = child.fence(self._layers, self._own, self._base)
-        self._clean = _fingerprint(self._tmp)
+        self._screen_seat = screen.ready(child.LINK)
+        self._program_link = candidate.ready(child.LINK)
+        self._tests_seat = grader.ready(child.LINK, child.VERDICT)
+        self._without = settings.without
+        self._compilers: dict[str, int] = {}
+        self._known: dict[bytes, Order] = {}
+        self._kinds: dict[str, Callable[..., dict[str, Any]]] = {
+            "screen": self._screen,
+            "split": self._split,
+            "script": self._script,
+            "compiler": self._start_compiler,
+        }
+        self._enclosure.enter()
+        self._wakers = select.poll()
+        for descriptor in (channel.fileno(), self._coordinator):
+            self._wakers.register(descriptor, select.POLLIN)
         gc.collect()
         gc.freeze()
 
     def serve(self) -> None:
-        """One round: a header with limits and one descriptor in, a report out."""
-        data, ancillary, _, _ = self._channel.recvmsg(4096, _socket.CMSG_SPACE(4))
+        """One order: a header with a kind and limits, and descriptors, in; a report out."""
+        if len(self._wakers.poll()) > 1:
+            self._enclosure.leave()
+        data, ancillary, _, _ = self._channel.recvmsg(4096, _socket.CMSG_SPACE(8))
         if not data:
-            os._exit(0)
-        verdict = int.from_bytes(ancillary[0][2], sys.byteorder)
+            self._enclosure.leave()
+        order, doors = self._known.get(data) or self._understood(data), _descriptors(ancillary)
         try:
-            report = self._round(_quota(json.loads(data), self._others), verdict)
+            report = self._kinds[order.kind](order, *doors)
         except OSError as error:
             report = {"broken": str(error)}
+        finally:
+            for descriptor in doors:
+                os.close(descriptor)
         _send(self._channel, report)
 
-    def _isolate(self) -> child.Layers:
-        level = self._settings.level
-        identity = _identity(self._settings)
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("1000")  # a wish: when memory runs out, programs go first
-        readable = [*SYSTEM_PATHS, os.path.dirname(os.path.dirname(os.__file__))]
-        if level == "L0":
-            namespaces.enter_namespaces()
-            namespaces.build_root(_outermost(readable), self._settings.packages, _hidden(), self._tmp_mb)
-        else:
-            self._prepare_folder(identity)
-        kernel.make(kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
-        self._readable = ["/"] if level == "L0" else [*readable, *self._settings.packages, self._site]
-        self._make_rules(required=level == "L1")
-        os.chdir(self._tmp)
-        sys.path[:] = [*sys.path, self._site]
-        filtered = self._filter(required=level != "unsafe")
-        return child.Layers(level == "L0", identity, self._rules, filtered)
+    def _understood(self, data: bytes) -> Order:
+        """An order that was not given before."""
+        header = marshal.loads(data)
+        quota = _quota(header, self._enclosure.others)
+        limited = () if "rlimits" in self._without else limits.calls(quota, self._base)
+        if len(self._known) == _MANY_ORDERS:
+            self._known.clear()
+        return self._known.setdefault(data, Order(header["kind"], quota, limited, header.get("server", "")))
 
-    def _filter(self, *, required: bool) -> bool:
-        try:
-            kernel.make(seccomp.enter(seccomp.zygote_filter(seccomp.machine())))
-        except OSError:
-            if required:
-                raise
-            return False
-        return True
+    def _play_screen(self) -> None:
+        screen.main(self._screen_seat)
 
-    def _prepare_folder(self, owner: int | None) -> None:
-        for path in (self._tmp, self._site):
-            os.makedirs(path, exist_ok=True)
-        for package in self._settings.packages:
-            os.symlink(package, os.path.join(self._site, os.path.basename(package)))
-        if owner is not None:
-            os.chmod(self._settings.folder, 0o711)
-            os.chown(self._tmp, owner, owner)
-        os.environ["TMPDIR"] = os.environ["HOME"] = self._tmp
+    def _play_script(self) -> None:
+        script.main(child.LINK, child.VERDICT)
 
-    def _make_rules(self, *, required: bool) -> None:
-        if self._rules is not None:
-            os.close(self._rules)
-        if landlock.version():
-            self._rules = landlock.ruleset(self._readable, [self._tmp], list(namespaces.DEVICES))
-        elif required:
-            raise OSError("this kernel has no Landlock (Linux 5.13 or later, enabled at boot)")
+    def _play_program(self) -> None:
+        candidate.main(self._program_link)
 
-    def _round(self, quota: limits.Quota, verdict: int) -> dict[str, Any]:
-        self._resize(quota.file_mb)
-        program_end, grader_end = _socket.socketpair()
+    def _play_tests(self) -> None:
+        grader.main(self._tests_seat)
+
+    def _screen(self, order: Order, job: int) -> dict[str, Any]:
+        return self._alone(order, self._play_screen, job, None)
+
+    def _script(self, order: Order, stream: int, errors: int) -> dict[str, Any]:
+        return self._alone(order, self._play_script, stream, errors)
+
+    def _alone(self, order: Order, role: Callable[[], None], link: int, second: int | None) -> dict[str, Any]:
+        """A round of one process."""
+        self._enclosure.resize(order.quota.file_mb)
         output, feed = os.pipe()
-        program_doors = child.Doors(program_end.fileno(), None, feed)
-        grader_doors = child.Doors(grader_end.fileno(), verdict, feed)
         try:
-            pair = self._start(quota, program_doors, grader_doors)
+            pid = child.start(role, self._enclosure.fence, order.limited, (link, second, feed))
+        except OSError:
+            os.close(output)
+            raise
         finally:
+            os.close(feed)
+        return self._follow(order, Processes(pid, pid), output, () if second is None else (link, second))
+
+    def _split(self, order: Order, verdict: int) -> dict[str, Any]:
+        """A round of two: the program's and the tests'."""
+        self._enclosure.resize(order.quota.file_mb)
+        output, feed = os.pipe()
+        program_end, grader_end = _socket.socketpair()
+        try:
+            doors = (program_end.fileno(), None, feed), (grader_end.fileno(), verdict, feed)
+            processes = self._start_pair(order, *doors)
+        except OSError:
+            os.close(output)
+            raise
+        finally:
+            os.close(feed)
             program_end.close()
             grader_end.close()
-            os.close(feed)
-            os.close(verdict)
-        report = watch(pair, quota, output, self._channel.fileno())
-        os.close(output)
-        self._wipe()
-        complaint = _complaint(self._complaints)
-        return {**report, "broken": complaint} if complaint else report
+        return self._follow(order, processes, output)
 
-    def _start(self, quota: limits.Quota, program_doors: child.Doors, grader_doors: child.Doors) -> Pair:
-        layers, fence = self._layers, self._fence
-        program = child.start(lambda: candidate.main(child.LINK), layers, fence, quota, program_doors)
+    def _start_pair(self, order: Order, program_doors: child.Doors, tests_doors: child.Doors) -> Processes:
+        fence = self._enclosure.fence
+        program = child.start(self._play_program, fence, order.limited, program_doors)
         try:
-            tests = child.start(lambda: grader.main(child.LINK, child.VERDICT), layers, fence, quota, grader_doors)
+            return Processes(program, child.start(self._play_tests, fence, order.limited, tests_doors))
         except OSError:
             os.kill(program, child.SIGKILL)
             os.waitpid(program, 0)
             raise
-        return Pair(program, tests)
 
-    def _resize(self, size_mb: int) -> None:
-        if self._settings.level == "L0" and size_mb != self._tmp_mb:
-            self._tmp_mb = size_mb
-            self._remount()
+    def _follow(self, order: Order, processes: Processes, output: int, readers: tuple[int, ...] = ()) -> dict[str, Any]:
+        """Until the round is over; its report."""
+        watch = Watch(processes, order.quota, self._without)
+        try:
+            followed = watch.follow(output, (self._channel.fileno(), self._coordinator), readers)
+            report = watch.end()
+        finally:
+            os.close(output)
+        if not followed:
+            self._enclosure.leave()
+        self._enclosure.wipe()
+        if report["tests"] or report["program"]:  # no child that complains ends well
+            report["broken"] = _complaint(self._complaints)
+        return report
 
-    def _wipe(self) -> None:
-        """Empty the temporary folder if anything was done to it: a change of entries or mode shows in its times."""
-        if _fingerprint(self._tmp) == self._clean:
-            return
-        if self._settings.level == "L0":
-            self._remount()
-        else:
-            _empty(self._tmp)
-            self._clean = _fingerprint(self._tmp)
+    def _start_compiler(self, order: Order, link: int) -> dict[str, Any]:
+        """A compile server of that name in the place of the one before."""
+        name = order.server
+        self._end_compiler(name)
+        self._compilers[name] = child.start(
+            lambda: compiler.main(child.LINK, name),
+            self._enclosure.fence,
+            limits.calls(_COMPILER, self._base),
+            (link, None, 0),
+            only=compiler.CALLS,
+        )
+        return {"started": name}
 
-    def _remount(self) -> None:
-        os.chdir("/")
-        namespaces.unmount_tmp()
-        namespaces.mount_tmp(self._tmp_mb)
-        os.chdir(self._tmp)
-        self._clean = _fingerprint(self._tmp)
-        self._make_rules(required=False)
-        self._layers = replace(self._layers, rules=self._rules)
-        self._fence = child.fence(self._layers, self._own, self._base)
+    def _end_compiler(self, name: str) -> None:
+        pid = self._compilers.pop(name, None)
+        if pid is not None:
+            os.kill(pid, child.SIGKILL)
+            os.waitpid(pid, 0)
 
 
-def _warm_up() -> None:
-    """Pay once, here, for what every child would otherwise import, compile or build anew."""
-    for name in PRELOADED:
-        importlib.import_module(name)
-    threading.stack_size(THREAD_STACK)
-    for stream in (sys.stdout, sys.stderr):
-        cast("io.TextIOWrapper", stream).reconfigure(errors="backslashreplace")
-    exec(snippets.prepare("assert 1 == 1").code, {snippets.COMPARE: lambda *_: True})
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, ...]:
+    data = ancillary[0][2]
+    return struct.unpack(f"{len(data) // 4}i", data)
 
 
 def _keep_numbers() -> int:
     """Occupy the descriptors that children use for themselves; returns where complaints can be read."""
     reading, writing = os.pipe2(os.O_NONBLOCK)
-    high = fcntl.fcntl(reading, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    high = kept(reading)
     os.dup2(writing, child.COMPLAINTS)
     for number in (child.LINK, child.VERDICT):
         os.dup2(0, number)
@@ -257,41 +239,6 @@ def _complaint(descriptor: int) -> str:
         return ""
 
 
-def _fingerprint(path: str) -> tuple[int, int, int, int]:
-    state = os.stat(path)
-    return state.st_mtime_ns, state.st_ctime_ns, state.st_mode, state.st_nlink
-
-
-def _empty(folder: str) -> None:
-    """Delete what a program left behind: any depth, for what lies deeper is first moved up, and folders that it made
-    unreadable.
-    """
-    moved = 0
-    while entries := list(os.scandir(folder)):
-        for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.path)
-                continue
-            os.chmod(entry.path, 0o700)
-            for child_entry in list(os.scandir(entry.path)):
-                if child_entry.is_dir(follow_symlinks=False):
-                    os.chmod(child_entry.path, 0o700)
-                moved += 1
-                os.rename(child_entry.path, os.path.join(folder, f".{moved}"))
-            os.rmdir(entry.path)
-
-
-def _outermost(paths: list[str]) -> list[str]:
-    """Without those that lie below another."""
-    return [path for path in paths if not any(path != other and path.startswith(f"{other}/") for other in paths)]
-
-
-def _hidden() -> list[str]:
-    """Folders of other people's packages inside the standard library's."""
-    library = os.path.dirname(os.__file__)
-    return [os.path.join(library, name) for name in ("site-packages", "dist-packages")]
-
-
 def _quota(header: dict[str, Any], others: int | None) -> limits.Quota:
     """The header's limits; the two processes of a round count among the threads."""
     threads = None if others is None else header["processes"] + others
@@ -301,29 +248,5 @@ def _quota(header: dict[str, Any], others: int | None) -> limits.Quota:
     )
 
 
-def _identity(settings: Settings) -> int | None:
-    """The user that children become: needs a root's zygote, and a library and a folder that others can reach."""
-    if os.geteuid() != 0:
-        return None
-    if settings.level == "L0":
-        return namespaces.INSIDE_ID
-    reachable = _open_to_all(os.path.dirname(os.__file__)) and _open_to_all(os.path.dirname(settings.folder))
-    return namespaces.outside_id(os.getpid()) if reachable else None
-
-
-def _open_to_all(path: str) -> bool:
-    above = [path[:end] for end in range(1, len(path) + 1) if path[end : end + 1] in ("/", "")]
-    return all(os.stat(folder).st_mode & 0o001 for folder in above)
-
-
-def _counted(settings: Settings) -> int | None:
-    """How many processes of a round the kernel counts against the program's limit; None where it counts all of the
-    user's.
-    """
-    if _identity(settings) is not None:
-        return 2
-    return 3 if settings.level == "L0" else None
-
-
 def _send(channel: _socket.socket, message: dict[str, Any]) -> None:
-    channel.send(json.dumps(message).encode())
+    channel.send(marshal.dumps(message))

@@ -7,10 +7,13 @@ import pytest
 from sandbox.__main__ import main, split_tests
 
 
-def test_check_prints_the_level(capsys):
-    """`check` names the level that this machine reaches and what each layer gives."""
-    assert main(["check"]) == 0
-    assert capsys.readouterr().out.startswith("level L")
+def test_check_prints_the_level_and_the_catalogues_outcome(capsys):
+    """`check` names the level that this machine reaches, runs the catalogue, and counts what came of it."""
+    assert main(["check", "--quick"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("level L")
+    assert printed.out.endswith(" s: 0 forged, 0 escaped, 0 hung, 0 wrongly failed\n")
+    assert "catalogue: 50/" in printed.err
 
 
 @pytest.mark.parametrize(("result", "code"), [("3", 0), ("4", 1)])
@@ -27,6 +30,21 @@ def test_run_names_a_missing_file(tmp_path, capsys):
     """A file that is not there is named."""
     assert main(["run", str(tmp_path / "nothing.py"), "--tests", "x"]) == 2
     assert "nothing.py" in capsys.readouterr().err
+
+
+def test_check_documents_its_exit_codes(capsys):
+    """`check --help` says what each exit code means."""
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    printed = capsys.readouterr().out
+    assert all(f"\n  {code}  " in printed for code in range(4))
+
+
+def test_wrong_usage_is_2():
+    """An unknown option ends with 2."""
+    with pytest.raises(SystemExit) as ending:
+        main(["check", "--nothing"])
+    assert ending.value.code == 2
 
 
 def test_help_has_an_example(capsys):

@@ -1,25 +1,19 @@
-"""Programs that try to pass without computing anything: what each does, the test it faces, the verdict it must get."""
+"""Programs that try to pass without computing anything."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from textwrap import dedent
-
-from sandbox import Status
+from sandbox.catalogue.cases import QUICK, Entry, Kind, text
+from sandbox.contract import Limits, Status
 
 PLAIN = "assert f(2) == 4"
 
 
-@dataclass(frozen=True)
-class Case:
-    name: str
-    program: str
-    status: Status
-    test: str = PLAIN
-
-
-def case(name: str, status: Status, program: str, test: str = PLAIN) -> Case:
-    return Case(name, dedent(program).strip() + "\n", status, dedent(test).strip())
+def forge(
+    name: str, truth: Status, program: str, test: str = PLAIN, screen: Status | None = None, limits: Limits = QUICK
+) -> Entry:
+    """`truth` is the split tier's verdict; the screen's is the same unless it says otherwise."""
+    shown = frozenset({truth if screen is None else screen})
+    return Entry(name, Kind.FORGE, text(program) + "\n", (text(test),), shown, frozenset({truth}), limits)
 
 
 EVIL = """
@@ -48,23 +42,23 @@ def link():
         frame = frame.f_back
 """
 
-ENDINGS = [
-    case("sys.exit(0) at import", Status.ERROR, "import sys\nsys.exit(0)"),
-    case("sys.exit(0) in f", Status.ERROR, "import sys\ndef f(x): sys.exit(0)"),
-    case("os._exit(0) at import", Status.ERROR, "import os\nos._exit(0)"),
-    case("os._exit(0) in f", Status.ERROR, "import os\ndef f(x): os._exit(0)"),
-    case("SystemExit raised", Status.ERROR, "def f(x): raise SystemExit(0)"),
-    case("KeyboardInterrupt raised", Status.ERROR, "def f(x): raise KeyboardInterrupt"),
-    case("GeneratorExit raised", Status.ERROR, "def f(x): raise GeneratorExit"),
-    case("AssertionError raised", Status.ERROR, "def f(x): raise AssertionError('passed')"),
-    case("exec of true", Status.ERROR, "import os\ndef f(x): os.execv('/bin/true', ['true'])"),
-    case("atexit exits 0", Status.FAIL, "import atexit, os\natexit.register(os._exit, 0)\ndef f(x): return 5"),
-    case(
+ENDINGS: list[Entry] = [
+    forge("sys.exit(0) at import", Status.ERROR, "import sys\nsys.exit(0)"),
+    forge("sys.exit(0) in f", Status.ERROR, "import sys\ndef f(x): sys.exit(0)"),
+    forge("os._exit(0) at import", Status.ERROR, "import os\nos._exit(0)"),
+    forge("os._exit(0) in f", Status.ERROR, "import os\ndef f(x): os._exit(0)"),
+    forge("SystemExit raised", Status.ERROR, "def f(x): raise SystemExit(0)"),
+    forge("KeyboardInterrupt raised", Status.ERROR, "def f(x): raise KeyboardInterrupt"),
+    forge("GeneratorExit raised", Status.ERROR, "def f(x): raise GeneratorExit"),
+    forge("AssertionError raised", Status.ERROR, "def f(x): raise AssertionError('passed')"),
+    forge("exec of true", Status.ERROR, "import os\ndef f(x): os.execv('/bin/true', ['true'])"),
+    forge("atexit exits 0", Status.FAIL, "import atexit, os\natexit.register(os._exit, 0)\ndef f(x): return 5"),
+    forge(
         "excepthook exits 0",
         Status.ERROR,
         "import os, sys\nsys.excepthook = lambda *_: os._exit(0)\ndef f(x): raise ValueError(x)",
     ),
-    case(
+    forge(
         "timer thread exits 0",
         Status.ERROR,
         """
@@ -73,7 +67,7 @@ ENDINGS = [
         def f(x): time.sleep(0.2)
         """,
     ),
-    case(
+    forge(
         "alarm handler exits 0",
         Status.ERROR,
         """
@@ -83,7 +77,7 @@ ENDINGS = [
         def f(x): time.sleep(0.2)
         """,
     ),
-    case(
+    forge(
         "dies in a call whose exceptions the test swallows",
         Status.ERROR,
         "import os\ndef f(x): os._exit(0)",
@@ -94,171 +88,219 @@ ENDINGS = [
             pass
         """,
     ),
-    case(
+    forge(
         "StopIteration ends the test's own iteration",
         Status.ERROR,
         "def f(x): raise StopIteration",
         "assert all(map(lambda x: f(x) == 2 * x, [1, 2, 3]))",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "prints markers", Status.FAIL, "print('PASS', 'OK', '[\"result\",\"pass\",\"\"]', 1, True)\ndef f(x): return 5"
     ),
 ]
 
-EQUALITIES = [
-    case("equal to everything", Status.FAIL, EVIL),
-    case("equal to everything, reversed", Status.FAIL, EVIL, "assert 4 == f(2)"),
-    case("unequal to nothing", Status.FAIL, EVIL, "assert not f(2) != 4"),
-    case("equal to everything, in a list", Status.FAIL, EVIL + "def g(x): return [Evil()]", "assert g(2) == [4]"),
-    case(
-        "equal to everything, in a tuple", Status.FAIL, EVIL + "def g(x): return (1, Evil())", "assert g(2) == (1, 4)"
+EQUALITIES: list[Entry] = [
+    forge("equal to everything", Status.FAIL, EVIL, screen=Status.PASS),
+    forge("equal to everything, reversed", Status.FAIL, EVIL, "assert 4 == f(2)", screen=Status.PASS),
+    forge("unequal to nothing", Status.FAIL, EVIL, "assert not f(2) != 4", screen=Status.PASS),
+    forge(
+        "equal to everything, in a list",
+        Status.FAIL,
+        EVIL + "def g(x): return [Evil()]",
+        "assert g(2) == [4]",
+        screen=Status.PASS,
     ),
-    case("equal to everything, in a dict", Status.FAIL, EVIL + "def g(x): return {1: Evil()}", "assert g(2) == {1: 4}"),
-    case("equal to everything, as a key", Status.FAIL, EVIL + "def g(x): return {Evil(): 1}", "assert g(2) == {0: 1}"),
-    case("equal to everything, in a set", Status.FAIL, EVIL + "def g(x): return {Evil()}", "assert g(2) == {0}"),
-    case("member of everything", Status.FAIL, EVIL, "assert f(2) in [4, 5]"),
-    case("difference is zero", Status.ERROR, EVIL, "assert abs(f(2) - 4.0) < 1e-6"),
-    case("difference is zero, reversed", Status.ERROR, EVIL, "assert abs(4.0 - f(2)) < 1e-6"),
-    case("rounds to anything", Status.FAIL, EVIL, "assert round(f(2), 3) == 4"),
-    case(
+    forge(
+        "equal to everything, in a tuple",
+        Status.FAIL,
+        EVIL + "def g(x): return (1, Evil())",
+        "assert g(2) == (1, 4)",
+        screen=Status.PASS,
+    ),
+    forge(
+        "equal to everything, in a dict",
+        Status.FAIL,
+        EVIL + "def g(x): return {1: Evil()}",
+        "assert g(2) == {1: 4}",
+        screen=Status.PASS,
+    ),
+    forge(
+        "equal to everything, as a key",
+        Status.FAIL,
+        EVIL + "def g(x): return {Evil(): 1}",
+        "assert g(2) == {0: 1}",
+        screen=Status.PASS,
+    ),
+    forge(
+        "equal to everything, in a set",
+        Status.FAIL,
+        EVIL + "def g(x): return {Evil()}",
+        "assert g(2) == {0}",
+        screen=Status.PASS,
+    ),
+    forge("member of everything", Status.FAIL, EVIL, "assert f(2) in [4, 5]", screen=Status.PASS),
+    forge("difference is zero", Status.ERROR, EVIL, "assert abs(f(2) - 4.0) < 1e-6", screen=Status.PASS),
+    forge("difference is zero, reversed", Status.ERROR, EVIL, "assert abs(4.0 - f(2)) < 1e-6", screen=Status.PASS),
+    forge("rounds to anything", Status.FAIL, EVIL, "assert round(f(2), 3) == 4"),
+    forge(
         "difference is an object whose size is zero",
         Status.ERROR,
         EVIL + "class Chain(Evil):\n    def __sub__(self, other): return self\ndef g(x): return Chain()",
         "assert abs(g(2) - 4.0) < 1e-6",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "difference of sets is empty",
         Status.ERROR,
         EVIL + "class Empty(Evil):\n    def __sub__(self, other): return self\n    def __len__(self): return 0\n"
         "def g(x): return Empty()",
         "assert len(g(2) - {4}) == 0",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "difference iterates over nothing",
         Status.ERROR,
         EVIL
         + "class Empty(Evil):\n    def __sub__(self, other): return self\n    def __iter__(self): return iter(())\n"
         "def g(x): return Empty()",
         "assert list(g(2) - {4}) == []",
+        screen=Status.PASS,
     ),
-    case("smaller and greater than everything", Status.ERROR, EVIL, "assert 3 < f(2) < 5"),
-    case(
+    forge("smaller and greater than everything", Status.ERROR, EVIL, "assert 3 < f(2) < 5", screen=Status.PASS),
+    forge(
         "int subclass with __eq__",
         Status.FAIL,
         "class Int(int):\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(x): return Int(5)",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "str subclass with __eq__",
         Status.FAIL,
         "class Str(str):\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(x): return Str('no')",
         "assert f(2) == 'yes'",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "list subclass with __eq__",
         Status.FAIL,
         "class List(list):\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(x): return List()",
         "assert f(2) == [4]",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "float subclass that is close",
         Status.FAIL,
         "class Float(float):\n    def __sub__(self, other): return 0.0\n    __abs__ = lambda self: 0.0\n"
         "def f(x): return Float(9)",
         "assert abs(f(2) - 4.0) < 1e-6",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "__class__ lies",
         Status.FAIL,
         "class Liar:\n    __class__ = int\n    def __eq__(self, other): return True\ndef f(x): return Liar()",
         "assert isinstance(f(2), int) and f(2) == 4",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "metaclass equal to everything",
         Status.FAIL,
         "class Meta(type):\n    def __eq__(cls, other): return True\n    __hash__ = type.__hash__\n"
         "class Evil(metaclass=Meta): pass\ndef f(x): return Evil",
+        screen=Status.PASS,
     ),
-    case("a module as result", Status.FAIL, "import operator\ndef f(x): return operator"),
-    case("NotImplemented as result", Status.FAIL, "def f(x): return NotImplemented"),
+    forge("a module as result", Status.FAIL, "import operator\ndef f(x): return operator"),
+    forge("NotImplemented as result", Status.FAIL, "def f(x): return NotImplemented"),
 ]
 
-PATCHES = [
-    case(
+PATCHES: list[Entry] = [
+    forge(
         "patched abs",
         Status.FAIL,
         "import builtins\nbuiltins.abs = lambda x: 0\ndef abs(x): return 0\ndef f(x): return 5",
         "assert abs(f(2) - 4) < 1e-6",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "patched all",
         Status.FAIL,
         "import builtins\nbuiltins.all = lambda x: True\ndef all(x): return True\ndef f(x): return 5",
         "assert all(f(x) == 2 * x for x in (1, 2))",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "patched len",
         Status.ERROR,
         "import builtins\nbuiltins.len = lambda x: 4\nlen = builtins.len\ndef f(x): return [1]",
         "assert len(f(2)) == 4",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "patched isinstance",
         Status.ERROR,
         "import builtins\nbuiltins.isinstance = lambda *_: True\nisinstance = builtins.isinstance\n"
         "def f(x): return None",
         "assert isinstance(f(2), int)",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "patched sorted",
         Status.FAIL,
         "import builtins\nbuiltins.sorted = lambda x: [1, 2]\nsorted = builtins.sorted\ndef f(x): return [9]",
         "assert sorted(f(2)) == [1, 2]",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "patched math.isclose",
         Status.FAIL,
         "import math\nmath.isclose = lambda *_, **__: True\ndef f(x): return 5.0",
         "import math\nassert math.isclose(f(2), 4.0)",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "patched math.isclose, imported by the program only",
         Status.FAIL,
         "import math\nmath.isclose = lambda *_, **__: True\ndef f(x): return 5.0",
         "assert math.isclose(f(2), 4.0)",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "an object named math",
         Status.ERROR,
         "class math:\n    isclose = staticmethod(lambda *_: True)\ndef f(x): return 5.0",
         "assert math.isclose(f(2), 4.0)",
     ),
-    case(
+    forge(
         "a function named isclose",
         Status.ERROR,
         "def isclose(*_): return True\ndef f(x): return 5.0",
         "assert isclose(f(2), 4.0)",
     ),
-    case(
+    forge(
         "patched unittest",
         Status.FAIL,
         "import unittest\nunittest.TestCase.assertEqual = lambda *_: None\ndef f(x): return 5",
         "import unittest\nunittest.TestCase().assertEqual(f(2), 4)",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "SkipTest raised",
         Status.FAIL,
         "import unittest\ndef f(x): raise unittest.SkipTest('passed')",
         "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(2), 4)\n"
         "result = unittest.TestResult()\nT('test').run(result)\nassert result.wasSuccessful()",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "planted pytest",
         Status.FAIL,
         "import sys, types\nplanted = types.ModuleType('pytest')\nplanted.approx = lambda *_: 5\n"
         "sys.modules['pytest'] = planted\ndef f(x): return 5",
         "import pytest\nassert f(2) == pytest.approx(4)",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "a file that shadows a module",
         Status.FAIL,
         "open('math.py', 'w').write('isclose = lambda *_: True')\n"
@@ -266,27 +308,38 @@ PATCHES = [
         "def f(x): return [5]",
         "import statistics\nassert statistics.mean(f(2)) == 4",
     ),
-    case(
+    forge(
         "replaced __builtins__",
         Status.FAIL,
         "import builtins\nclass Assertion(BaseException): pass\nbuiltins.AssertionError = Assertion\n"
         "__builtins__ = {'AssertionError': Assertion}\ndef f(x): return 5",
+        screen=Status.ERROR,
     ),
-    case(
+    forge(
         "import hook",
         Status.FAIL,
         "import sys\nclass Hook:\n    def find_spec(self, *_): raise SystemExit(0)\nsys.meta_path.insert(0, Hook())\n"
         "def f(x): return 5",
         "import fractions\nassert f(2) == 4",
     ),
-    case(
+    forge(
         "sys.modules tampered with",
         Status.FAIL,
         "import sys\nfor name in list(sys.modules):\n    if name.startswith('sandbox.'): sys.modules[name] = None\n"
         "def f(x): return 5",
     ),
-    case("PYTHONOPTIMIZE", Status.FAIL, "import os\nos.environ['PYTHONOPTIMIZE'] = '2'\ndef f(x): return 5"),
-    case(
+    forge("PYTHONOPTIMIZE", Status.FAIL, "import os\nos.environ['PYTHONOPTIMIZE'] = '2'\ndef f(x): return 5"),
+    forge(
+        "compiled without assertions",
+        Status.FAIL,
+        """
+        import builtins
+        compiled = builtins.compile
+        builtins.compile = lambda *a, **k: compiled(*a, **{**k, "optimize": 2})
+        def f(x): return 5
+        """,
+    ),
+    forge(
         "trace function that jumps",
         Status.ERROR,
         """
@@ -307,8 +360,8 @@ PATCHES = [
     ),
 ]
 
-SNOOPS = [
-    case(
+SNOOPS: list[Entry] = [
+    forge(
         "expected values from frames",
         Status.FAIL,
         """
@@ -323,7 +376,7 @@ SNOOPS = [
              return 0
          """,
     ),
-    case(
+    forge(
         "expected values from the heap",
         Status.FAIL,
         """
@@ -335,8 +388,9 @@ SNOOPS = [
                      return 4
              return 0
          """,
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "expected values from memory",
         Status.FAIL,
         """
@@ -354,7 +408,7 @@ SNOOPS = [
              return 0
          """,
     ),
-    case(
+    forge(
         "a callback's code and globals",
         Status.ERROR,
         """
@@ -366,14 +420,16 @@ SNOOPS = [
              raise LookupError
          """,
         "secret = 4\nassert f(lambda x: secret) == 4",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "a generator's frame",
         Status.ERROR,
         "def f(items): return items.gi_frame.f_globals['secret']",
         "secret = 4\nassert f(x for x in [1]) == secret",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "a class made in the tests' process",
         Status.FAIL,
         FRAMES
@@ -389,11 +445,44 @@ def f(box):
     return 0
 """,
         "class Box: pass\nassert f(Box()) == 4",
+        screen=Status.ERROR,
+    ),
+    forge(
+        "locals of the judge",
+        Status.FAIL,
+        """
+        import sys
+        def f(x):
+            frame = sys._getframe()
+            while frame:
+                for value in [*frame.f_locals.values(), *frame.f_globals.values()]:
+                    check = getattr(value, "__func__", None)
+                    if getattr(check, "__qualname__", "") == "Comparison.check":
+                        check.__code__ = (lambda self, name, left, right: True).__code__
+                frame = frame.f_back
+            return 5
+        """,
+        screen=Status.PASS,
+    ),
+    forge(
+        "expected values from constants",
+        Status.FAIL,
+        """
+        import sys
+        def f(x):
+            frame = sys._getframe()
+            while frame:
+                if frame.f_code.co_filename == "<test>":
+                    return max(value for value in frame.f_code.co_consts if type(value) is int)
+                frame = frame.f_back
+            return 0
+        """,
+        screen=Status.PASS,
     ),
 ]
 
-WIRE = [
-    case(
+WIRE: list[Entry] = [
+    forge(
         "verdicts on every descriptor",
         Status.ERROR,
         """
@@ -407,8 +496,9 @@ WIRE = [
                  except OSError: pass
              return 5
          """,
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "answers in advance",
         Status.ERROR,
         """
@@ -419,26 +509,28 @@ WIRE = [
          """,
         "assert f(2) == 4\nassert f(3) == 6",
     ),
-    case(
+    forge(
         "noise on the link",
         Status.ERROR,
         "import os\ndef f(x): os.write(3, os.urandom(5000)); return 4",
         "f(2)\nassert f(2) == 4",
     ),
-    case(
+    forge(
         "a thread that floods the link",
         Status.ERROR,
         "import os, threading\ndef flood():\n    while True: os.write(3, b'x' * 100)\n"
         "def f(x):\n    threading.Thread(target=flood, daemon=True).start()\n"
         "    import time; time.sleep(0.1)\n    return 4",
         "f(2)\nassert f(2) == 4",
+        screen=Status.TIMEOUT,
+        limits=Limits(cpu_seconds=1.0, wall_seconds=1.5),
     ),
-    case(
+    forge(
         "a node that brings home what was never lent",
         Status.ERROR,
         FRAMES + "def f(x):\n    link()._codec.encode = lambda value: ['o', 0]\n    return 1",
     ),
-    case(
+    forge(
         "a claim that f is something of the library",
         Status.FAIL,
         """
@@ -448,7 +540,7 @@ WIRE = [
          def f(x): return 5
          """,
     ),
-    case(
+    forge(
         "a claim that hides f so that abs is the program's",
         Status.ERROR,
         """
@@ -471,27 +563,30 @@ WIRE = [
          candidate._claim = lambda name, value: ("abs", "stable", abs)
          """,
         "assert abs(f(2) - 4) < 1e-6",
+        screen=Status.FAIL,
     ),
 ]
 
 FORGERIES = ENDINGS + EQUALITIES + PATCHES + SNOOPS + WIRE
 
-OPINIONS = [
-    case("true whatever is asked", Status.PASS_WEAK, EVIL, "assert f(2)"),
-    case("contains whatever is asked", Status.PASS_WEAK, EVIL, "assert 4 in f(2)"),
-    case("two objects equal to everything", Status.PASS_WEAK, EVIL, "assert f(2) == f(3)"),
-    case("an instance of what it likes", Status.PASS_WEAK, EVIL, "assert isinstance(f(2), Evil)"),
-    case(
+OPINIONS: list[Entry] = [
+    forge("true whatever is asked", Status.PASS_WEAK, EVIL, "assert f(2)", screen=Status.PASS),
+    forge("contains whatever is asked", Status.PASS_WEAK, EVIL, "assert 4 in f(2)", screen=Status.PASS),
+    forge("two objects equal to everything", Status.PASS_WEAK, EVIL, "assert f(2) == f(3)", screen=Status.PASS),
+    forge("an instance of what it likes", Status.PASS_WEAK, EVIL, "assert isinstance(f(2), Evil)", screen=Status.PASS),
+    forge(
         "an attribute of a difference",
         Status.PASS_WEAK,
         EVIL + "class Span(Evil):\n    days = 0\n    def __sub__(self, other): return self\ndef g(x): return Span()",
         "assert (g(2) - 4).days == 0",
+        screen=Status.PASS,
     ),
-    case(
+    forge(
         "a method that agrees",
         Status.PASS_WEAK,
         EVIL + "Evil.equals = lambda self, other: True",
         "assert f(2).equals(4)",
+        screen=Status.PASS,
     ),
 ]
 """Judgements that only the program can give: they pass, but never as PASS."""
