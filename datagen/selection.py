@@ -1,19 +1,26 @@
-"""Decides from a solution x test matrix: which tests the candidates agree with, and which candidates pass.
+"""Decides from a solution x test matrix: which tests the candidates agree with, which candidates pass, and which tests
+are themselves left to chance.
 
 A matrix has a row per candidate and a column per test, True where that candidate passes that test.
 """
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Sequence
 
+from datagen.extract import syntax
 from datagen.extract.tests import subject
 from datagen.models import Drop, Status
 
 Matrix = Sequence[Sequence[bool]]
 
 PASSES = frozenset({Status.PASS, Status.PASS_WEAK})
+
+_SETS = frozenset({"set", "frozenset"})
+_IN_ORDER = frozenset({"list", "tuple", "str", "repr", "next", "iter", "enumerate", "zip", "map", "filter"})
+_METHODS_IN_ORDER = frozenset({"join", "extend", "format"})
 
 
 def passers(matrix: Matrix, test: int) -> frozenset[int]:
@@ -50,3 +57,52 @@ def _objection(index: int, votes: Sequence[frozenset[int]], calls: Sequence[str]
         return "too-few-votes"
     rivals = [vote for vote, call in zip(votes, calls, strict=True) if call == calls[index] and vote != own]
     return "outvoted" if any(len(rival) >= len(own) for rival in rivals) else ""
+
+
+def flaky_tests(tests: Sequence[str], rows: Sequence[Sequence[Status]]) -> list[int]:
+    """The tests that are to blame where nothing passes twice, by index.
+
+    `rows` holds how each distinct program that passed all of `tests` under the first seed did under both. A test is
+    flaky if every one of them lost it; of one program alone, only if the test's own text is left to chance, since else
+    the program is the likelier cause.
+    """
+    lost = [test for test in range(len(tests)) if rows and all(row[test] is Status.FLAKY for row in rows)]
+    return [test for test in lost if len(rows) > 1 or depends_on_chance(tests[test])]
+
+
+def depends_on_chance(test: str) -> bool:
+    """Whether a test's own text draws at random, as `np.random.rand()` does, or reads a set's order, as
+    `list({"a", "b"})` does.
+    """
+    tree = syntax.parse(test)
+    if tree is None:
+        return False
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and _is_set(node.value, set())]
+    names = {name for node in assigned for name in syntax.stores(node)}
+    return any(_is_chance(node, names) for node in ast.walk(tree))
+
+
+def _is_chance(node: ast.AST, sets: set[str]) -> bool:
+    """Whether this node draws at random, or takes the elements of a set (or of a name in `sets`) as they come."""
+    match node:
+        case ast.Attribute(attr="random"):
+            return True
+        case ast.For(iter=source) | ast.ListComp(generators=[ast.comprehension(iter=source), *_]) | ast.Starred(source):
+            return _is_set(source, sets)
+        case ast.Call(func=ast.Name(id=name), args=args) if name in _IN_ORDER:
+            return any(_is_set(argument, sets) for argument in args)
+        case ast.Call(func=ast.Attribute(value=owner, attr=name), args=args):
+            taken = args if name in _METHODS_IN_ORDER else [owner] if name == "pop" else []
+            return any(_is_set(argument, sets) for argument in taken)
+    return False
+
+
+def _is_set(node: ast.expr, sets: set[str]) -> bool:
+    match node:
+        case ast.Set() | ast.SetComp():
+            return True
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _SETS
+        case ast.Name(id=name):
+            return name in sets
+    return False

@@ -30,6 +30,7 @@ TEST_REASONS: dict[str, str] = {
     "unsupported": "needs a test framework: fixtures, self, pytest",
     "outvoted": "consensus: another outcome of the same call has at least as many candidates behind it",
     "too-few-votes": "consensus: too few candidates agree with it",
+    "flaky": "whoever passed it failed it under another seed",
 }
 """Every reason for which a single test is dropped: slug -> what it means."""
 

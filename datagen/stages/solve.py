@@ -1,9 +1,13 @@
-"""Question -> tests -> candidates -> the first candidate that passes every test.
+"""Question -> tests -> candidates -> the first candidate that passes every test, under two seeds.
 
 Tests are written in calls of their own before any solution is asked for, and the solver sees one of them; the others
 stay hidden, so that a solution fitted to the test shown is found out. Follows Code Llama's self-instruct set (arXiv
 2308.12950, section 2.5). `tests = "consensus"` adds CodeT's idea (arXiv 2207.10397): only asserts that the candidates
 agree with count, and the plain result is reported beside it.
+
+Candidates run as siblings under staged CPU limits, since endless loops are most of what a run costs. A pass that counts
+is the sandbox's FULL verdict on exactly the tests that are kept with the row: proven with tests and program apart, and
+again under a second seed.
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, TypeVar
 
@@ -35,19 +39,25 @@ from datagen.models import (
     Row,
     Sampling,
     Sandbox,
+    Status,
     TestResult,
     Usage,
     Verdict,
     seed_for,
 )
 from datagen.prompts import Prompt
-from datagen.selection import PASSES, Matrix, agreed, passing
+from datagen.selection import PASSES, Matrix, agreed, flaky_tests, passing
+from sandbox.contract import Tier
+from sandbox.staging import run_siblings
 
 TESTS_VARIABLES = ("question",)
 SOLUTIONS_VARIABLES = ("question", "test", "entry_point")
 
 STUB_RESULTS = ("None", "0", "''", "[]", "True", "False", "{}", "next(iter((*args, *kwargs.values())), None)")
 """What the trivial stubs return; the last is the identity, the first argument."""
+
+SECOND_SEED = 1
+"""Under which a program that passed under seed 0 has to pass again."""
 
 _FUNCTION_STUB = "def {entry}(*args, **kwargs):\n    return {result}\n"
 _CLASS_STUB = """class {entry}:
@@ -103,19 +113,37 @@ class Trial:
     @property
     def matrix(self) -> Matrix:
         """Who passes what; a candidate without a program passes nothing."""
+        return self._who(PASSES)
+
+    @property
+    def once(self) -> Matrix:
+        """Who passed what under the first seed, whether or not it held under the second."""
+        return self._who(PASSES | {Status.FLAKY})
+
+    def code(self, index: int) -> str:
+        """A candidate's program, or ""."""
+        program = self.programs[index]
+        return program.code if isinstance(program, Extracted) else ""
+
+    def _who(self, statuses: frozenset[Status]) -> Matrix:
         nothing = [False] * len(self.suite.tests)
-        return [[r.status in PASSES for r in v.tests] if v is not None else nothing for v in self.verdicts]
+        return [[r.status in statuses for r in v.tests] if v is not None else nothing for v in self.verdicts]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The candidate that was chosen by some of the tests, or the reason and details why none was."""
+    """The candidate that was chosen by some of the tests, or the reason and details why none was.
+
+    `verdicts` holds how the candidates that passed these tests once did on exactly these, under both seeds; `dropped`
+    the tests that turned out flaky.
+    """
 
     tests: tuple[int, ...]
     index: int | None = None
     reason: str = ""
     detail: str = ""
-    flaky: tuple[int, ...] = ()
+    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
+    dropped: tuple[Drop, ...] = ()
 
 
 class _Bench:
@@ -126,7 +154,8 @@ class _Bench:
         self.usage = Usage()
         self._sandbox = sandbox
         self._limits = Limits(cpu_seconds=config.cpu_seconds, memory_mb=config.memory_mb)
-        self._running: dict[Job, asyncio.Task[Verdict]] = {}
+        self._first_seconds = config.first_cpu_seconds
+        self._known: dict[Job, Verdict] = {}
 
     async def ask(self, engine: Engine, step: str, request: Request) -> Completion:
         """One recorded call."""
@@ -135,12 +164,27 @@ class _Bench:
         self.usage += Usage(completion.prompt_tokens, completion.completion_tokens)
         return completion
 
-    async def run(self, program: str, tests: tuple[str, ...], seed: int = 0) -> Verdict:
-        """A program's verdict; the same program, tests and seed run once."""
-        job = Job(program, tests, self._limits, seed)
-        if job not in self._running:
-            self._running[job] = asyncio.ensure_future(self._run(job))
-        return await self._running[job]
+    async def judge(self, programs: Sequence[str], tests: tuple[str, ...]) -> list[Verdict]:
+        """Each program's FULL verdict under both seeds, by staged CPU limits."""
+        return await self._runs([self._job(program, tests) for program in programs], self._first_seconds)
+
+    async def confirm(self, programs: Sequence[str], tests: tuple[str, ...]) -> list[Verdict]:
+        """As `judge`, of programs that have answered these tests before: they do not loop, and get their full limit."""
+        return await self._runs([self._job(program, tests) for program in programs], self._limits.cpu_seconds)
+
+    async def screen(self, programs: Sequence[str], tests: tuple[str, ...]) -> list[Verdict]:
+        """Each program's SCREEN verdict, by staged CPU limits: for programs of our own, which forge nothing."""
+        jobs = [Job(program, tests, self._limits, tier=Tier.SCREEN) for program in programs]
+        return await self._runs(jobs, self._first_seconds)
+
+    def _job(self, program: str, tests: tuple[str, ...]) -> Job:
+        return Job(program, tests, self._limits, second_seed=SECOND_SEED)
+
+    async def _runs(self, jobs: Sequence[Job], first_seconds: float) -> list[Verdict]:
+        """The verdicts, in order; equal jobs and those that ran before do not run again."""
+        new = [job for job in dict.fromkeys(jobs) if job not in self._known]
+        self._known.update(zip(new, await run_siblings(self._run, new, first_seconds), strict=True))
+        return [self._known[job] for job in jobs]
 
     async def _run(self, job: Job) -> Verdict:
         verdict = await self._sandbox.run(job)
@@ -254,7 +298,7 @@ async def _try(completion: Completion, suite: Suite, bench: _Bench) -> Trial:
         for sample in completion.samples
     )
     codes = [program.code for program in programs if isinstance(program, Extracted)]
-    verdicts = iter(await _together([bench.run(code, suite.tests) for code in codes]))
+    verdicts = iter(await bench.judge(codes, suite.tests))
     return Trial(suite, programs, tuple(next(verdicts) if isinstance(p, Extracted) else None for p in programs))
 
 
@@ -279,40 +323,67 @@ async def _select(trial: Trial, config: SolveConfig, bench: _Bench) -> tuple[Cho
 
 
 async def _choose(trial: Trial, tests: tuple[int, ...], too_few: str, config: SolveConfig, bench: _Bench) -> Choice:
-    """The first candidate that passes these tests, also under another seed, if no trivial stub passes them."""
+    """The first candidate that passes these tests, also under another seed, if no trivial stub passes them; tests that
+    turn out flaky are left out.
+    """
     unparsed = [program for program in trial.programs if isinstance(program, Drop)]
     if len(unparsed) == len(trial.programs):
         return Choice(tests, reason="solutions-unparsable", detail=_counted(unparsed))
     if len(tests) < max(config.min_tests, 1):
         return Choice(tests, reason=too_few, detail=f"{len(tests)} of {len(trial.suite.tests)} usable tests left")
-    found = passing(trial.matrix, tests)
+    found = passing(trial.once, tests)
     if not found:
-        most = max(sum(row[test] for test in tests) for row in trial.matrix)
-        return Choice(tests, reason="none-passed", detail=f"the best passes {most} of {len(tests)} tests")
+        return Choice(tests, reason="none-passed", detail=_best(trial, tests))
     if stub := await _passing_stub(trial.suite, tests, bench):
         return Choice(tests, reason="tests-vacuous", detail=f"return {stub} passes all {len(tests)} tests")
-    return await _first_stable(trial, tests, found, bench)
+    choice = await _first_stable(trial, tests, found, bench)
+    left = tuple(test for test in tests if trial.suite.tests[test] not in {drop.text for drop in choice.dropped})
+    if left == tests or len(left) < max(config.min_tests, 1):
+        return choice
+    again = await _choose(trial, left, too_few, config, bench)
+    return replace(again, dropped=(*choice.dropped, *again.dropped))
+
+
+def _best(trial: Trial, tests: Sequence[int]) -> str:
+    """How near the candidates came, such as "the best passes 3 of 5 tests; 2 disputed"."""
+    most = max(sum(row[test] for test in tests) for row in trial.matrix)
+    disputed = sum(verdict is not None and verdict.status is Status.DISPUTED for verdict in trial.verdicts)
+    return f"the best passes {most} of {len(tests)} tests" + (f"; {disputed} disputed" if disputed else "")
 
 
 async def _passing_stub(suite: Suite, tests: Sequence[int], bench: _Bench) -> str:
     """What a trivial stub returns that passes all of these tests, or ""."""
     form = _CLASS_STUB if suite.entry[:1].isupper() else _FUNCTION_STUB
     programs = [form.format(entry=suite.entry, result=result) for result in STUB_RESULTS]
-    verdicts = await _together([bench.run(program, suite.tests) for program in programs])
+    verdicts = await bench.screen(programs, suite.tests)
     matrix = [[result.status in PASSES for result in verdict.tests] for verdict in verdicts]
     return next((STUB_RESULTS[index] for index in passing(matrix, tests)), "")
 
 
 async def _first_stable(trial: Trial, tests: tuple[int, ...], found: Sequence[int], bench: _Bench) -> Choice:
-    """The first of the passing candidates that passes again under another seed."""
-    flaky: list[int] = []
+    """The first of the candidates found whose pass is confirmed on exactly these tests; if none is, what was wrong with
+    the candidates or the tests.
+    """
     chosen = tuple(trial.suite.tests[test] for test in tests)
-    for index in found:
-        program = trial.programs[index]
-        if isinstance(program, Extracted) and (await bench.run(program.code, chosen, seed=1)).passed:
-            return Choice(tests, index, flaky=tuple(flaky))
-        flaky.append(index)
-    return Choice(tests, reason="flaky", detail=f"{len(flaky)} passed once only", flaky=tuple(flaky))
+    programs = [trial.code(index) for index in found]
+    verdicts = await bench.confirm(programs, chosen)
+    of = dict(zip(found, verdicts, strict=True))
+    if stable := [index for index in found if of[index].passed]:
+        return Choice(tests, stable[0], verdicts=of)
+    statuses = Counter(verdict.status.value for verdict in verdicts)
+    dropped = _flaky_drops(chosen, dict(zip(programs, verdicts, strict=True)))
+    if flaky := statuses["flaky"]:
+        return Choice(tests, reason="flaky", detail=f"{flaky} passed once only", verdicts=of, dropped=dropped)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+    return Choice(tests, reason="none-passed", detail=f"no pass was confirmed: {counts}", verdicts=of)
+
+
+def _flaky_drops(tests: Sequence[str], verdicts: Mapping[str, Verdict]) -> tuple[Drop, ...]:
+    """Drops for the tests that are flaky themselves, judged by the programs that passed all of them once."""
+    rows = [[result.status for result in verdict.tests] for verdict in verdicts.values()]
+    rows = [row for row in rows if PASSES.union({Status.FLAKY}).issuperset(row)]
+    detail = f"passed by {len(rows)} under the first seed, by none under the second"
+    return tuple(Drop("flaky", detail, tests[test]) for test in flaky_tests(tests, rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +414,7 @@ def _with_trial(attempts: Attempts, trial: Trial, plain: Choice, final: Choice, 
     consensus = attempts.passed_consensus
     return replace(
         attempts,
-        dropped_tests=(*attempts.dropped_tests, *outvoted),
+        dropped_tests=(*attempts.dropped_tests, *outvoted, *final.dropped),
         candidates=tuple(_candidate(index, trial, final) for index in range(len(trial.programs))),
         passed_plain=plain.index is not None,
         passed_consensus=None if consensus is None else final.index is not None,
@@ -351,15 +422,19 @@ def _with_trial(attempts: Attempts, trial: Trial, plain: Choice, final: Choice, 
 
 
 def _candidate(index: int, trial: Trial, final: Choice) -> Candidate:
-    """A candidate's row; its status is that of the first final test that it does not pass, else of the weakest."""
+    """A candidate's row; its status is that of the first final test that it does not pass, else of the weakest.
+
+    How it did on exactly the final tests decides, where it passed them once, else how it did on them among the others.
+    """
     program, verdict = trial.programs[index], trial.verdicts[index]
     if isinstance(program, Drop) or verdict is None:
         return Candidate(index, "", program.reason if isinstance(program, Drop) else "")
-    decisive = _decisive([verdict.tests[test] for test in final.tests] or verdict.tests)
+    own = final.verdicts.get(index)
+    decisive = _decisive(own.tests if own else [verdict.tests[test] for test in final.tests] or verdict.tests)
     return Candidate(
         index=index,
         code=program.code,
-        status="flaky" if index in final.flaky else decisive.status.value,
+        status=decisive.status.value,
         results=tuple(result.status.value for result in verdict.tests),
         detail="; ".join(filter(None, [*program.notes, _ADDRESS.sub("0x...", decisive.detail)])),
         n_passed=sum(result.status in PASSES for result in verdict.tests),
@@ -373,9 +448,8 @@ def _decisive(results: Sequence[TestResult]) -> TestResult:
 
 
 def _row(question: Question, trial: Trial, final: Choice, origin: Origin) -> Row:
-    program = trial.programs[final.index or 0]
-    solution = program.code if isinstance(program, Extracted) else ""
-    n_passed = len(passing(trial.matrix, final.tests))
+    solution = trial.code(final.index or 0)
+    n_passed = sum(verdict.passed for verdict in final.verdicts.values())
     return Row(
         messages=(Message("user", question.question), Message("assistant", _fenced(solution))),
         id=question.id,

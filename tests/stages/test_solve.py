@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from datagen.models import (
 )
 from datagen.prompts import load_prompt, prompt_folders
 from datagen.stages.solve import SOLUTIONS_VARIABLES, TESTS_VARIABLES, SolveEngines, SolvePrompts, solve
-from sandbox import Pool
+from sandbox import Pool, Tier
 
 QUESTION = Question(
     "q1", "Write a function add(a, b) that returns the sum.", "numbers", "easy", "a shop", 0, 0, 0, "asker"
@@ -90,6 +92,12 @@ class Writer:
         """Nothing to free."""
 
 
+def concluded(results: Sequence[TestResult]) -> Verdict:
+    """The verdict that these results make."""
+    bad = [result for result in results if result.status is not Status.PASS]
+    return Verdict(bad[0].status if bad else Status.PASS, tuple(results), cpu_seconds=0.5)
+
+
 class InProcess:
     """A sandbox for the harmless programs of these tests: runs them here, and notes every job."""
 
@@ -98,13 +106,15 @@ class InProcess:
 
     async def run(self, job: Job) -> Verdict:
         self.jobs.append(job)
-        results = tuple(self._result(job, test) for test in job.tests)
-        bad = [result for result in results if result.status is not Status.PASS]
-        return Verdict(bad[0].status if bad else Status.PASS, results, cpu_seconds=0.5)
+        results = [self._result(job, test, job.seed) for test in job.tests]
+        if job.second_seed is not None and all(result.status is Status.PASS for result in results):
+            again = [self._result(job, test, job.second_seed) for test in job.tests]
+            results = [r if r.status is Status.PASS else TestResult(Status.FLAKY, "once") for r in again]
+        return concluded(results)
 
-    def _result(self, job: Job, test: str) -> TestResult:
+    def _result(self, job: Job, test: str, seed: int) -> TestResult:
         names: dict[str, object] = {"__name__": "candidate"}
-        random.seed(job.seed)
+        random.seed(seed)
         try:
             exec(job.program, names)
             exec(test, names)
@@ -113,6 +123,18 @@ class InProcess:
         except BaseException as error:
             return TestResult(Status.ERROR, repr(error))
         return TestResult(Status.PASS)
+
+
+class Says:
+    """A sandbox that has the status of each test said by a function of the job and the test; notes every job."""
+
+    def __init__(self, status: Callable[[Job, str], Status]) -> None:
+        self.jobs: list[Job] = []
+        self._status = status
+
+    async def run(self, job: Job) -> Verdict:
+        self.jobs.append(job)
+        return concluded([TestResult(self._status(job, test)) for test in job.tests])
 
 
 @pytest.fixture
@@ -327,10 +349,57 @@ async def test_the_matrix_has_a_row_for_each_candidate_and_a_column_for_each_tes
 
 
 async def test_equal_programs_run_once():
-    """Ten equal candidates cost one run, eight stubs and one rerun."""
+    """Ten equal candidates cost one run, and eight stubs."""
     sandbox = InProcess()
     outcome, _ = await answer([file_of(*ASSERTS)], [tagged(RIGHT)] * 10, sandbox)
-    assert (outcome.kept[0].n_passed, len(sandbox.jobs)) == (10, 10)
+    assert (outcome.kept[0].n_passed, len(sandbox.jobs)) == (10, 9)
+
+
+async def test_candidates_are_judged_fully_and_under_two_seeds():
+    """A candidate's job asks for the full verdict and a second seed; stubs, which are ours, are only screened."""
+    sandbox = InProcess()
+    await answer([file_of(*ASSERTS)], [tagged(RIGHT), tagged(WRONG)], sandbox)
+    assert [(job.tier, job.second_seed) for job in sandbox.jobs[:2]] == [(Tier.FULL, 1)] * 2
+    assert {(job.tier, job.second_seed) for job in sandbox.jobs[2:]} == {(Tier.SCREEN, None)}
+
+
+async def test_a_loop_costs_the_first_limit_only(pool):
+    """Beside a candidate that answers at once, a loop is given up after the short limit, in words without figures."""
+    loop = "def add(a, b):\n    while True:\n        pass"
+    outcome, _ = await answer([file_of(*ASSERTS)], [tagged(loop), tagged(RIGHT)], pool, first_cpu_seconds=0.1)
+    candidate = outcome.attempts.candidates[0]
+    assert (outcome.kept[0].chosen_index, candidate.status, outcome.usage.cpu_seconds < 1) == (1, "timeout", True)
+    assert candidate.detail == "no result after 0.1 s of CPU time; siblings were quicker"
+
+
+async def test_honest_work_gets_the_full_limit(pool):
+    """Where every candidate computes for longer than the first limit, they are judged under their own."""
+    work = "import time\ndef add(a, b):\n    while time.process_time() < 0.3:\n        pass\n    return a + b"
+    outcome, _ = await answer([file_of(*ASSERTS)], [tagged(work), tagged(f"{work} + 0")], pool, first_cpu_seconds=0.1)
+    assert outcome.kept[0].n_passed == 2
+
+
+def disputed(job: Job, test: str) -> Status:
+    """RIGHT passes; what says "forged" passes but for the second test, which it wins in its own process only."""
+    if "forged" in job.program:
+        return Status.DISPUTED if test == ASSERTS[1] else Status.PASS
+    return Status.PASS if "a + b" in job.program else Status.FAIL
+
+
+async def test_a_disputed_pass_is_never_kept():
+    """The candidate is stored as disputed, test by test, and the next one is taken."""
+    forged = "def add(a, b):\n    return 'forged'"
+    outcome, _ = await answer([file_of(*ASSERTS)], [tagged(forged), tagged(RIGHT)], Says(disputed))
+    candidate = outcome.attempts.candidates[0]
+    assert (outcome.kept[0].chosen_index, outcome.kept[0].n_passed, candidate.status) == (1, 1, "disputed")
+    assert candidate.results == ("pass", "disputed", "pass", "pass", "pass")
+
+
+async def test_a_question_with_disputed_candidates_only_says_so():
+    """Nothing passed, and the detail counts the disputed."""
+    forged = "def add(a, b):\n    return 'forged'"
+    outcome, _ = await answer([file_of(*ASSERTS)], [tagged(forged), tagged(WRONG)], Says(disputed))
+    assert (reason(outcome), outcome.drops[0].detail) == ("none-passed", "the best passes 4 of 5 tests; 1 disputed")
 
 
 async def test_a_candidate_that_fails_under_another_seed_is_passed_over(pool):
@@ -340,9 +409,116 @@ async def test_a_candidate_that_fails_under_another_seed_is_passed_over(pool):
 
 
 async def test_a_question_with_flaky_candidates_only_is_dropped(pool):
-    """Passing once is not enough."""
-    outcome, _ = await answer([file_of(*ASSERTS)], [tagged(LUCKY), tagged(WRONG)], pool)
+    """Passing once is not enough, and a program alone is to blame itself, however often it was written."""
+    outcome, _ = await answer([file_of(*ASSERTS)], [tagged(LUCKY), tagged(WRONG), tagged(LUCKY)], pool)
+    assert (reason(outcome), outcome.attempts.dropped_tests) == ("flaky", ())
+
+
+def flaky_in(*tests: str) -> Callable[[Job, str], Status]:
+    """Programs that add pass, these tests under the first seed only; with one of them, "late" passes twice."""
+
+    def status(job: Job, test: str) -> Status:
+        if "a + b" not in job.program:
+            return Status.FAIL
+        return Status.FLAKY if test in tests and "late" not in job.program else Status.PASS
+
+    return status
+
+
+SUMS = [tagged(RIGHT), tagged(f"{RIGHT} + 0"), tagged(WRONG)]
+
+
+async def test_a_test_that_no_candidate_passes_twice_is_flaky_itself():
+    """It is dropped with its reason, and the first candidate is kept by the others."""
+    outcome, _ = await answer([file_of(*ASSERTS)], SUMS, Says(flaky_in(ASSERTS[3])))
+    row, dropped = outcome.kept[0], outcome.attempts.dropped_tests
+    assert (row.tests, row.n_passed) == ((*ASSERTS[:3], ASSERTS[4]), 2)
+    assert [(d.reason, d.text) for d in dropped] == [("flaky", ASSERTS[3])]
+    assert [c.status for c in outcome.attempts.candidates] == ["pass", "pass", "fail"]
+
+
+async def test_what_is_kept_without_the_flaky_test_ran_without_it():
+    """The chosen candidate has a full verdict, under both seeds, on exactly the tests of the row."""
+    sandbox = Says(flaky_in(ASSERTS[3]))
+    outcome, _ = await answer([file_of(*ASSERTS)], SUMS, sandbox)
+    row = outcome.kept[0]
+    runs = [job for job in sandbox.jobs if (job.program, job.tests) == (row.solution, row.tests)]
+    assert [(job.tier, job.second_seed) for job in runs] == [(Tier.FULL, 1)]
+
+
+async def test_a_test_that_one_candidate_passes_twice_is_not_flaky():
+    """Then the others are."""
+    solutions = [*SUMS[:2], tagged(f"{RIGHT}  # late")]
+    outcome, _ = await answer([file_of(*ASSERTS)], solutions, Says(flaky_in(ASSERTS[3])))
+    assert (outcome.kept[0].chosen_index, outcome.kept[0].tests) == (2, ASSERTS)
+    assert [c.status for c in outcome.attempts.candidates] == ["flaky", "flaky", "pass"]
+
+
+async def test_too_few_tests_without_the_flaky_ones_drop_the_question_as_flaky():
+    """The tests are named, the reason stays."""
+    outcome, _ = await answer([file_of(*ASSERTS)], SUMS, Says(flaky_in(*ASSERTS[2:])))
     assert reason(outcome) == "flaky"
+    assert [d.text for d in outcome.attempts.dropped_tests if d.reason == "flaky"] == list(ASSERTS[2:])
+
+
+async def test_a_test_that_reads_the_order_of_a_set_is_found_out(pool):
+    """Its text is left to chance, so one program that loses it under another hash seed is enough."""
+    words = "{" + ", ".join(repr(f"word{i}") for i in range(16)) + "}"
+    show = [sys.executable, "-c", f"print(list({words}))"]
+    order = subprocess.run(show, env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True).stdout
+    chancy = f"assert add(list({words}), []) == {order.strip()}"
+    outcome, _ = await answer([file_of(*ASSERTS, chancy)], [tagged(RIGHT), tagged(WRONG)], pool)
+    assert (outcome.kept[0].tests, outcome.attempts.dropped_tests[0].text) == (ASSERTS, chancy)
+
+
+async def test_in_consensus_a_flaky_test_goes_too():
+    """What the candidates agree with may still be left to chance."""
+    files = [file_of(*ASSERTS, "assert add(2, 1) == 4"), file_of("assert add(7, 1) == 8"), file_of(ASSERTS[0])]
+
+    def status(job: Job, test: str) -> Status:
+        if test == "assert add(2, 1) == 4":
+            return Status.FAIL
+        once = flaky_in(ASSERTS[3])(job, test)
+        return Status.PASS if once is Status.FLAKY and "assert add(2, 1) == 4" in job.tests else once
+
+    outcome, _ = await answer(files, SUMS, Says(status), tests="consensus")
+    reasons = {d.text: d.reason for d in outcome.attempts.dropped_tests}
+    assert (reasons[ASSERTS[3]], reasons["assert add(2, 1) == 4"]) == ("flaky", "too-few-votes")
+    assert outcome.kept[0].tests == (*ASSERTS[:3], ASSERTS[4], "assert add(7, 1) == 8")
+
+
+def won_the_screen_only(job: Job, test: str) -> Status:
+    """Every program fails 2 + 1 == 4; without that test the forger is found out."""
+    if test == "assert add(2, 1) == 4" or not ("forged" in job.program or "a + b" in job.program):
+        return Status.FAIL
+    alone = "assert add(2, 1) == 4" not in job.tests
+    return Status.DISPUTED if alone and "forged" in job.program and test == ASSERTS[0] else Status.PASS
+
+
+FORGED_FILES = [file_of(*ASSERTS[:4], "assert add(2, 1) == 4"), file_of(ASSERTS[0]), file_of(ASSERTS[1])]
+
+
+async def test_in_consensus_the_screens_passes_are_confirmed_on_the_chosen_tests():
+    """A candidate that failed another test has only the screen's word for those agreed on; that is not enough."""
+    solutions = [tagged("def add(a, b):\n    return 'forged'"), tagged(RIGHT), tagged(WRONG)]
+    outcome, _ = await answer(FORGED_FILES, solutions, Says(won_the_screen_only), tests="consensus")
+    assert (outcome.kept[0].chosen_index, outcome.kept[0].n_passed) == (1, 1)
+    assert [c.status for c in outcome.attempts.candidates] == ["disputed", "pass", "fail"]
+
+
+async def test_passes_that_are_not_confirmed_are_none():
+    """Where only forgers passed, nothing did, and the detail counts how they ended."""
+    solutions = [tagged("def add(a, b):\n    return 'forged'"), tagged(WRONG)]
+    outcome, _ = await answer(FORGED_FILES, solutions, Says(won_the_screen_only), tests="consensus")
+    assert (reason(outcome), outcome.drops[0].detail) == ("none-passed", "no pass was confirmed: 1 disputed")
+
+
+async def test_confirmation_has_the_full_limit_at_once():
+    """Programs that answered before do not loop: only the first look at them is staged."""
+    sandbox = Says(won_the_screen_only)
+    await answer(FORGED_FILES, [tagged(RIGHT), tagged(WRONG)], sandbox, tests="consensus", cpu_seconds=1.5)
+    limits = [job.limits.cpu_seconds for job in sandbox.jobs if job.program == RIGHT]
+    assert limits == [0.25, 1.5]
 
 
 async def test_consensus_removes_a_wrong_test_that_plain_selection_stumbles_over(pool):
@@ -457,7 +633,10 @@ TEXTS = st.sampled_from(
     ]
 )
 PROGRAMS = st.sampled_from(
-    ["", "no", tagged(RIGHT), tagged(WRONG), tagged("def plus(a, b):\n    return b + a"), "[PYTHON]\ndef add(a,"]
+    [
+        *("", "no", tagged(RIGHT), tagged(WRONG), tagged(LUCKY), tagged(f"{LUCKY} + 0")),
+        *(tagged("def plus(a, b):\n    return b + a"), "[PYTHON]\ndef add(a,"),
+    ]
 )
 
 
@@ -477,7 +656,7 @@ def test_every_question_is_kept_or_dropped_once_and_the_same_each_time(files, so
     assert len(one.kept) + len(one.drops) == 1
     assert all(drop.reason in REASONS for drop in one.drops)
     assert all(drop.reason in TEST_REASONS for drop in one.attempts.dropped_tests)
-    statuses = {status.value for status in Status} | set(CODE_REASONS) | {"flaky"}
+    statuses = {status.value for status in Status} | set(CODE_REASONS)
     assert all(candidate.status in statuses for candidate in one.attempts.candidates)
 
 
