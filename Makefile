@@ -3,6 +3,7 @@
 # make demo-model  train the demo model anew (about an hour on one thread) into data/demo-model
 # make docs        write docs/cli.md from the commands' own help
 # make bench       how right the rows of the demo run are, against reference solutions
+# make bench-sandbox   what the sandbox costs, beside those of its peers that are installed
 #
 # CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
 #   make demo CPU_INDEX=1     adds PyTorch's own index of CPU wheels
@@ -19,7 +20,7 @@ PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks=$(BENCHMARKS),)
 # Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
 BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
 
-.PHONY: demo test lint install demo-model docs bench clean
+.PHONY: demo test lint install demo-model docs bench bench-sandbox clean
 
 $(VENV)/installed: pyproject.toml
 	@echo "installing into $(VENV): vLLM for CPU and what it needs, about 3.5 GB" >&2
@@ -49,6 +50,9 @@ demo-model: install
 
 docs: install
 	$(BIN)/python docs/write_cli.py
+
+bench-sandbox: install
+	$(BIN)/python -m benchmarks.sandbox_speed
 
 bench: install
 	$(BIN)/python -m benchmarks.demo_agreement --run $(RUN)
