@@ -50,8 +50,8 @@ Written by `python -m benchmarks.sandbox_speed --write docs/sandbox-benchmark.md
 
 {tables}
 
-- A program is a function of about ten lines with five asserts; 60 % pass, 30 % fail, 10 % raise. No two are alike; as in
-  a run, ten candidates each face the same tests, which this sandbox compiles once.
+- A program is a function of about ten lines with five asserts; 60 % pass, 30 % fail, 10 % raise. No two are alike; as
+  in a run, ten candidates each face the same tests, which this sandbox compiles once.
 - CPU time is that of all processes: the caller's, zygotes, compile servers, children. programs/s is with one worker
   per core. "x bare clone" is CPU time over that of a process which is cloned from an interpreter as warm as the
   zygote, does nothing, and is waited for.

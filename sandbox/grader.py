@@ -24,11 +24,12 @@ from sandbox.link import Link
 from sandbox.loans import attribute, call, genuine, set_attribute, special
 from sandbox.reports import Comparison, describe_failure, show
 from sandbox.snippets import COMPARE, Snippet, from_program
-from sandbox.wire import Closed, Frames, ProtocolError, pack, pack_trusted
+from sandbox.wire import Closed, Frames, ProtocolError, pack, pack_strings, pack_trusted
 
 DETAIL_LENGTH = 500
 LOADED, RESULT, UNLOADED, DIED = "loaded", "result", "unloaded", "died"
-LOADED_MESSAGE, PASS_MESSAGE = pack([LOADED]), pack([RESULT, Status.PASS, ""])
+PASS_NODE: list[Any] = [RESULT, Status.PASS.value, ""]
+LOADED_MESSAGE, PASS_MESSAGE = pack([LOADED]), pack(PASS_NODE)
 _SERVED: dict[str, Callable[..., object]] = {"call": call, "special": special, "get": attribute, "set": set_attribute}
 
 _PYTEST = stand_ins.pytest()
@@ -138,10 +139,9 @@ def run(program: Program, channel: Frames, source: str, snippets: list[Snippet],
 
 def report(channel: Frames, status: Status, detail: str) -> None:
     """One test's result."""
-    if status is Status.PASS:
-        channel.send_bytes(PASS_MESSAGE)
-    else:
-        channel.send([RESULT, status, detail[:DETAIL_LENGTH]])
+    channel.send_bytes(
+        PASS_MESSAGE if status is Status.PASS else pack_strings(RESULT, status.value, detail[:DETAIL_LENGTH])
+    )
 
 
 def _run_tests(program: Program, channel: Frames, snippets: list[Snippet], claims: Any) -> None:

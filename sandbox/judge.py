@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sandbox.contract import Job, Limits, Status, TestResult, Tier, Verdict
-from sandbox.grader import DIED, LOADED, RESULT, UNLOADED
+from sandbox.grader import DIED, LOADED, PASS_NODE, RESULT, UNLOADED
 from sandbox.sources import Compiled
 from sandbox.watch import CPU, OUTPUT, TESTS_CPU, WALL
 from sandbox.worker import Ending, Round
@@ -27,6 +27,7 @@ MAX_SOURCE = 4 << 20
 PASSED = (Status.PASS, Status.PASS_WEAK)
 _REPORTED = frozenset({Status.PASS, Status.PASS_WEAK, Status.FAIL, Status.ERROR, Status.MEMORY})
 _DETAIL_LENGTH = 500
+_PASS = TestResult(Status.PASS)
 _SIGNALS = frozenset(signal.Signals)  # real-time signals, which a program can send itself, are not among them
 
 
@@ -199,6 +200,8 @@ def _loaded(round_: Round) -> bool:
 
 def _result(message: list[object]) -> TestResult | None:
     """A test's result, None for anything else: the sender may be the program."""
+    if message == PASS_NODE:
+        return _PASS
     if len(message) != 3 or message[0] != RESULT:
         return None
     _, status, detail = message

@@ -11,6 +11,7 @@ from __future__ import annotations
 import _sitebuiltins
 import _socket
 import builtins
+import gc
 import importlib
 import os
 import sys
@@ -34,6 +35,7 @@ PRELOADED = """
     abc bisect cmath collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq io
     itertools json math operator random re string struct time types typing
 """
+_COLLECT_AFTER = 10_000  # objects; a collection writes to each of them
 _TIMES = 10
 _PROGRAM = b'''
 from typing import List
@@ -73,6 +75,7 @@ def prepare() -> None:
     for name in ("exit", "quit"):  # made by `site`, which the zygote does without
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     threading.stack_size(THREAD_STACK)
+    gc.set_threshold(_COLLECT_AFTER)
     for stream in (sys.stdout, sys.stderr):
         cast("io.TextIOWrapper", stream).reconfigure(errors="backslashreplace")
     tests = [compiler.made(test, compiler.TESTS) for test in _TESTS]

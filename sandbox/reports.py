@@ -62,9 +62,12 @@ class _Repr(reprlib.Repr):
         return super().repr1(x, level)
 
 
+_REPR = _Repr()
+
+
 def show(value: object) -> str:
     """A value in at most 160 characters."""
-    text = _Repr().repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= _LENGTH else text[: _LENGTH - 3] + "..."
 
 

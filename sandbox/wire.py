@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from json import JSONDecoder, JSONEncoder
+from json.encoder import encode_basestring_ascii
 from typing import cast
 
 MAX_FRAME = 32 << 20
@@ -118,6 +119,12 @@ def pack(message: Node) -> bytes:
 def pack_job(parts: Sequence[bytes]) -> bytes:
     """Several pieces of bytes as one message, which a fresh process can read by next to no code of its own."""
     data = marshal.dumps(list(parts))
+    return len(data).to_bytes(4, "big") + data
+
+
+def pack_strings(*message: str) -> bytes:
+    """What `pack` makes of a list of strings, with less of the interpreter's memory touched."""
+    data = f"[{','.join(map(encode_basestring_ascii, message))}]".encode("ascii")
     return len(data).to_bytes(4, "big") + data
 
 

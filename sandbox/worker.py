@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import sandbox.folders as folders
-from sandbox.contract import Limits, SandboxError, Status, Tier
-from sandbox.grader import PASS_MESSAGE, RESULT
+from sandbox.contract import Limits, SandboxError, Tier
+from sandbox.grader import PASS_MESSAGE, PASS_NODE
 from sandbox.streams import Meter, feed, left, read_all, send, together
 from sandbox.wire import Node, ProtocolError, pack_job, unpack
 
@@ -363,7 +363,7 @@ def _split(data: bytes, most: int) -> list[list[Any]]:
 
 def _message(data: bytes) -> list[Any] | None:
     if data == PASS_MESSAGE:  # most of all there are
-        return [RESULT, Status.PASS.value, ""]
+        return PASS_NODE
     try:
         message: Node = unpack(data[4:])
     except ProtocolError:
