@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sandbox.contract import Case, Compare, Job, Limits, SandboxError, ScriptJob, Status, TestResult, Tier, Verdict
 from sandbox.pool import Pool, run
+from sandbox.staging import run_siblings
 
 __all__ = [
     "Case",
@@ -26,4 +27,5 @@ __all__ = [
     "Tier",
     "Verdict",
     "run",
+    "run_siblings",
 ]

@@ -51,7 +51,7 @@ class Compare(StrEnum):
 
     EXACT: byte for byte. WHITESPACE: the same words on the same lines; blanks between and around words and empty lines
     at the end do not count. FLOAT: as WHITESPACE, and words that are numbers are equal within a tolerance, relative
-    or absolute.
+    or absolute; two integers have to be equal.
     """
 
     EXACT = "exact"

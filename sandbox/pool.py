@@ -42,11 +42,17 @@ class Slot:
         self._workers: dict[int, Worker] = {}
         self._servers = {name: Server(name, self) for name in (SCRIPTS, TESTS)}
         self._homes: dict[str, Worker] = {}
+        self._latest: tuple[tuple[str, ...], list[Compiled]] = (), []
         self._open = True
 
     async def compile_tests(self, job: Job) -> list[Compiled]:
-        """The tests as code, or why one is none."""
-        return await self._known.compiled(TESTS, job.tests, self._servers[TESTS], job.limits.wall_seconds)
+        """The tests as code, or why one is none; candidates for one question mostly come one after the other."""
+        tests, codes = self._latest
+        if tests != job.tests:
+            codes = await self._known.compiled(TESTS, job.tests, self._servers[TESTS], job.limits.wall_seconds)
+            if all(isinstance(code, bytes) for code in codes):
+                self._latest = job.tests, codes
+        return codes
 
     async def compile_script(self, job: ScriptJob) -> Compiled:
         """A script as code, or why it is none."""
@@ -119,16 +125,17 @@ class Slot:
             worker = await self.warm(seed)
         except Unreachable as error:
             raise WorkerDied(str(error)) from error
+        # a zygote that does not answer is as good as dead; cheaper than asyncio.timeout, which each round would pay for
+        silence = asyncio.get_running_loop().call_later(seconds + HUNG_AFTER, worker.kill)
         try:
-            async with asyncio.timeout(seconds + HUNG_AFTER):
-                return await work(worker)
+            return await work(worker)
         except Shortage:
             raise
-        except BaseException as error:  # a cancelled round included: whatever runs in the worker goes with it
+        except BaseException:  # a cancelled round included: whatever runs in the worker goes with it
             self._workers.pop(seed % HASH_SEEDS, worker).kill()
-            if isinstance(error, TimeoutError):
-                raise WorkerDied("it did not answer") from error
             raise
+        finally:
+            silence.cancel()
 
 
 class Pool:

@@ -40,7 +40,12 @@ class Meter:
 async def send(channel: socket.socket, data: bytes) -> None:
     """Write all of it, or as much as the other end lives to read: how it ended is told elsewhere."""
     with suppress(BrokenPipeError, ConnectionResetError):
-        await asyncio.get_running_loop().sock_sendall(channel, data)
+        try:
+            sent = channel.send(data)  # most fits at once
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            await asyncio.get_running_loop().sock_sendall(channel, memoryview(data)[sent:])
 
 
 async def feed(channel: socket.socket, data: bytes) -> None:

@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -174,10 +174,12 @@ class Worker:
 
         `parts` are the seed, the program's source and the tests' code.
         """
-        await self._room(limits)
-        with self._socketpair() as (ours, theirs):
-            self._order(tier.value, limits, theirs)
-            theirs.close()
+        if self._folder is not None:
+            await self._room(self._folder, limits)
+        ours, theirs = _socketpair()
+        with ours:
+            with theirs:
+                self._order(tier.value, limits, theirs)
             await send(ours, pack_job(parts))
             most = _SLACK + _RESULT_SIZE * len(parts)
             # few results fit the socket: one look at the end spares a wake-up for each
@@ -188,8 +190,11 @@ class Worker:
 
     async def script(self, parts: Sequence[bytes], stdin: bytes, limits: Limits) -> Output:
         """Run a script's code on an input: `parts` are the seed and the code."""
-        await self._room(limits)
-        with self._socketpair() as (ours, theirs), self._socketpair() as (our_errors, their_errors):
+        if self._folder is not None:
+            await self._room(self._folder, limits)
+        with ExitStack() as doors:
+            ours, theirs = (doors.enter_context(end) for end in _socketpair())
+            our_errors, their_errors = (doors.enter_context(end) for end in _socketpair())
             self._order("script", limits, theirs, their_errors)
             theirs.close()
             their_errors.close()
@@ -201,8 +206,10 @@ class Worker:
 
     async def serve_compiler(self, name: str) -> socket.socket:
         """Start the compile server of that name, in the place of an earlier one; the way to talk to it."""
-        with self._socketpair() as (ours, theirs):
-            self._order("compiler", Limits(), theirs, server=name)
+        ours, theirs = _socketpair()
+        with ours:
+            with theirs:
+                self._order("compiler", Limits(), theirs, server=name)
             report = await self._report()
             if "started" not in report:
                 raise WorkerDied(f"not a report: {report}")
@@ -215,13 +222,13 @@ class Worker:
             self._channel.close()
         _remove(self._folder)
 
-    async def _room(self, limits: Limits) -> None:
+    async def _room(self, folder: str, limits: Limits) -> None:
         """Where a program's files are the machine's, see to it that they fit; another's may be gone in a moment."""
         for pause in _PAUSES:
-            if self._folder is None or _fits(self._folder, limits.file_mb):
+            if _fits(folder, limits.file_mb):
                 return
             await asyncio.sleep(pause)
-        raise Shortage(f"there are less than {limits.file_mb} MB left in {self._folder}: {_SPACE}")
+        raise Shortage(f"there are less than {limits.file_mb} MB left in {folder}: {_SPACE}")
 
     def _order(self, kind: str, limits: Limits, *doors: socket.socket, **more: str) -> None:
         header = {"kind": kind, **{name: getattr(limits, name) for name in limits.__slots__}, **more}
@@ -229,17 +236,6 @@ class Worker:
             socket.send_fds(self._channel, [marshal.dumps(header)], [door.fileno() for door in doors])
         except OSError as error:
             raise WorkerDied(str(error)) from error
-
-    @contextmanager
-    def _socketpair(self) -> Iterator[tuple[socket.socket, socket.socket]]:
-        """Our end, which does not block, and the other's."""
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError as error:
-            raise _failure("no socket for a round", str(error)) from error
-        ours.setblocking(False)
-        with ours, theirs:
-            yield ours, theirs
 
     async def _ending(self) -> Ending:
         report = await self._report()
@@ -345,6 +341,16 @@ def packages() -> list[str]:
         return []
     home = Path(found.origin).parent
     return [str(path) for path in (home, home.parent / "numpy.libs") if path.is_dir()]
+
+
+def _socketpair() -> tuple[socket.socket, socket.socket]:
+    """Our end of a round's socket, which does not block, and the other's."""
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise _failure("no socket for a round", str(error)) from error
+    ours.setblocking(False)
+    return ours, theirs
 
 
 def _split(data: bytes, most: int) -> list[list[Any]]:
