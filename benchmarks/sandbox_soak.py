@@ -32,7 +32,7 @@ from sandbox.catalogue.runner import Fault, applicable, judge
 from sandbox.catalogue.traces import children
 
 HOSTILE_EVERY = 50
-WARM_UP = 12_000  # programs of five tests each: more than the pool's cache of compiled tests holds
+WARM_UP = 20_000  # programs, ten for five tests: more than the pool's cache of compiled tests holds
 IN_FLIGHT = 3  # jobs for each worker
 SHORT = Limits(cpu_seconds=0.25, wall_seconds=1.5)
 REPORT_SECONDS = 10.0

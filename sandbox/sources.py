@@ -129,7 +129,7 @@ Key = tuple[str, str]
 class Known:
     """The latest pieces of code, up to a number of bytes: a question's tests serve all of its candidates."""
 
-    def __init__(self, most_bytes: int = 32 << 20) -> None:
+    def __init__(self, most_bytes: int = 8 << 20) -> None:
         self._left = most_bytes
         self._codes: OrderedDict[Key, bytes] = OrderedDict()
 
