@@ -12,47 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+from family import alive, descendants, until
 
 from sandbox import Job, Limits, Pool, SandboxError, Status, Tier, run
+from sandbox.catalogue.traces import children
 
 ROOT = Path(__file__).parents[2]
 GOOD = Job("def f(x): return x + 1", ("assert f(1) == 2",))
 SLOW = Job("import time\ntime.sleep(0.4)\ndef f(x): return x + 1", ("assert f(1) == 2",))
 LOOP = Job("def f():\n    while True: pass", ("f()",), Limits(cpu_seconds=60, wall_seconds=60))
-
-
-def children(parent: int) -> list[int]:
-    """Process ids of the living children of a process."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, ppid = path.read_text().rpartition(")")[2].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(ppid) == parent and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-def descendants(parent: int) -> list[int]:
-    return [pid for child in children(parent) for pid in (child, *descendants(child))]
-
-
-async def until(condition, seconds: float = 10.0) -> bool:
-    """Whether the condition becomes true in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(0.01)
-    return True
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def script(text: str, **options) -> subprocess.Popen[str]:
