@@ -21,8 +21,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkItem:
-    """One task of a benchmark: its question or context as the benchmark words it, never its answer."""
+    """One task of a benchmark.
+
+    `question` is the question or context as the benchmark words it, never its answer. Where the benchmark has them:
+    `solution` is the reference solution as a whole program, `tests` are snippets of Python that call `entry_point` and
+    assert (as `sandbox.Job` takes them, each complete in itself).
+    """
 
     benchmark: str
     item: str
     question: str
+    solution: str = ""
+    tests: tuple[str, ...] = ()
+    entry_point: str = ""
