@@ -101,7 +101,19 @@ class DedupConfig:
 
     threshold: float = setting(0.7, "Jaccard similarity of near-duplicates", at_least=0.05, at_most=1)
     shingle: int = setting(3, "words in a shingle", at_least=1)
-    num_perm: int = setting(130, "permutations of a MinHash signature", at_least=16)
+    num_perm: int = setting(0, "permutations of a MinHash signature; 0: 130, or 252 for very many rows", at_least=0)
+    exact: bool = setting(False, "drop equal texts only, as the paper did")
+    flips: str = setting(
+        "drop",
+        "similar texts that one word turns around (minimum, maximum): drop, keep, or cap",
+        choices=("drop", "keep", "cap"),
+    )
+    flip_cap: int = setting(1, "cap: how many of them stay beside each kept text", at_least=1)
+    against: tuple[str, ...] = setting((), "kept before: runs, indexes, files or Hub data sets", metavar="NAME")
+    backend: str = setting(
+        "auto", "auto, numpy, or numba (faster for many rows)", choices=("auto", "numpy", "numba"), shapes=False
+    )
+    memory_mb: int = setting(4096, "memory for the state of the rows; more goes to disk", shapes=False, at_least=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,26 @@
 """Drops questions that repeat an earlier one: word for word after normalisation, or nearly, by Jaccard similarity.
 
-MinHash only proposes pairs (banding: Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4); the
-exact similarity decides. A question is dropped only for a question that is kept, never for one that was itself dropped.
+The work is that of `datagen.similarity`; here rows get ids, an order and reasons.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-from datasketch import MinHash, MinHashLSH
-from datasketch.hashfunc import sha1_hash32
-from numpy.typing import NDArray
 
 from datagen.config import DedupConfig
 from datagen.errors import InputError, UsageError
 from datagen.sets import Selection
-
-RECALL = 0.99
-"""The least share of the pairs at the threshold that the bands must propose."""
+from datagen.similarity import hashing
+from datagen.similarity.backend import choose
+from datagen.similarity.bands import bands_for
+from datagen.similarity.index import KeptIndex, empty_index, made_alike
+from datagen.similarity.matching import Found, Plan, find
+from datagen.similarity.workspace import MEGABYTE, Workspace
 
 PRIORITY = ("round", "id", "prompt_index", "position")
 DROPPED = {
@@ -35,28 +31,27 @@ DROPPED = {
     "kept_id": pl.String,
     "jaccard": pl.Float64,
 }
+PERMUTATIONS, MANY_PERMUTATIONS = 130, 252
+"""26 bands of 5 rows at a threshold of 0.7; 42 of 6, which propose fewer needless pairs among very many rows."""
+MANY = 10_000_000
 
-_RULE = re.compile(r"^[ \t]*([-*_=])(?:[ \t]*\1){2,}[ \t]*$", re.MULTILINE)
-_FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+#.-]*[ \t]*$", re.MULTILINE)
-_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\((?:https?:|mailto:|www\.|[/#])[^()\s]*\)")
-_STARS = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=\S)\1(?![\w*])")
-_BULLET = re.compile(r"^(?:[ \t]*(?:[-*+•]|>+|#{1,6}|\d{1,3}[.)])[ \t]+)+", re.MULTILINE)
-_LETTER = r"[a-z0-9\u0080-\U0010ffff]"
-_TOKEN = re.compile(
-    rf"[a-z](?:\+\+|\#)(?!{_LETTER})"  # c++, c#, f#
-    rf"|\d+(?:\.\d+)+"
-    rf"|{_LETTER}+(?:_+{_LETTER}+)*"
-    r"|<<=|>>=|\*\*=|//="
-    r"|<=|>=|==|!=|->|=>|:=|\+=|-=|\*=|/=|%=|&=|\|=|\^=|\*\*|//|<<|>>|&&|\|\||\+\+|--"
-    r"|(?<![^\W\d_])-|-(?![^\W\d_])"  # a minus; a hyphen between two letters is punctuation
-    r"|[<>=+*/%&|^~]"
-)
-_SPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_SAME = {"≤": "<=", "≥": ">=", "≠": "!=", "−": "-", "×": "*", "÷": "/"}  # the sign and its ASCII spelling
+
+@dataclass(frozen=True, slots=True)
+class Deduplicated:
+    """What stayed and what went; the index of all that is kept now, earlier sets included; what was done for it."""
+
+    selection: Selection
+    index: KeptIndex
+    work: dict[str, Any]
 
 
 def dedup(
-    questions: pl.DataFrame, config: DedupConfig, *, column: str = "question", priority: Sequence[str] = PRIORITY
+    questions: pl.DataFrame,
+    config: DedupConfig,
+    *,
+    column: str = "question",
+    priority: Sequence[str] = PRIORITY,
+    against: KeptIndex | None = None,
 ) -> Selection:
     """Keeps the first of each group of equal or similar texts; the result does not depend on the order of the rows.
 
@@ -64,89 +59,45 @@ def dedup(
     Jaccard similarity (sets of `config.shingle` words) with a kept row before it is at least `config.threshold`, and
     names the most similar of those (`kept_id`, `jaccard`); a text without a word or an operator is dropped as `empty`.
     Of the pairs exactly at the threshold at least 99 % are found, of those above it more; no other pair counts.
-    Raises UsageError for settings that cannot work, InputError for a missing column.
+    What `against` holds was kept before and has priority. Raises UsageError for settings that cannot work, InputError
+    for a missing column.
     """
+    return deduplicate(questions, config, column=column, priority=priority, against=against).selection
+
+
+def deduplicate(
+    questions: pl.DataFrame,
+    config: DedupConfig,
+    *,
+    column: str = "question",
+    priority: Sequence[str] = PRIORITY,
+    against: KeptIndex | None = None,
+) -> Deduplicated:
+    """`dedup` with the index that later sets are compared with, and the work that it took."""
     _check(questions, config, ("id", column, *priority))
     ordered = questions.sort(_total_order(questions, (*priority, column)), nulls_last=True)
-    ids, raw = ordered["id"].cast(pl.String).to_list(), ordered[column].fill_null("").to_list()
-    texts = [" ".join(tokens(text)) for text in raw]
-    matches = _matches(texts, config)
-    kept = [row for row, match in enumerate(matches) if match is not None and match.kept == row]
-    drops = [
-        _drop(row, match, ids, raw, texts) for row, match in enumerate(matches) if match is None or match.kept != row
-    ]
-    return Selection(ordered[kept], pl.DataFrame(drops, schema=DROPPED, orient="row"))
+    plan = plan_of(config, len(ordered))
+    before = empty_index(plan) if against is None else made_alike(against, plan, "--against")
+    backend = choose(config.backend, len(ordered))
+    text = ordered[column].cast(pl.String)
+    with Workspace(config.memory_mb * MEGABYTE) as room:
+        found = find([text], plan, backend, room, before.state)
+        ids = ordered["id"].cast(pl.String)
+        index = before.extended(ids, found)
+        work = asdict(found.counts) | {"hash": hashing.NAME, "spilled_bytes": room.spilled}
+        work |= {name: getattr(plan, name) for name in ("num_perm", "bands", "rows")}
+        return Deduplicated(_split(ordered, text, ids, before.ids, found), index, work)
 
 
-def tokens(text: str) -> list[str]:
-    """The words, numbers and operators that the comparison sees.
-
-    NFKC and casefold; markdown, punctuation and invisible characters go; operators and c++, c#, f# stay, and so do the
-    marks that belong to letters; each Chinese or Japanese character is a word.
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    plain = re.sub(r"\r\n?", "\n", folded)
-    plain = _FENCE.sub(" ", _RULE.sub(" ", plain))
-    plain = _STARS.sub(r"\2", _STARS.sub(r"\2", _LINK.sub(r"\1", plain)))  # twice: italics inside bold
-    return _TOKEN.findall(_BULLET.sub(" ", plain).translate(_CHARACTERS))
-
-
-class _Characters(dict[int, str | None]):
-    """A table for str.translate, filled as characters are met: what each one beyond ASCII becomes."""
-
-    def __missing__(self, code: int) -> str | None:
-        self[code] = _becomes(chr(code)) if code > 127 else chr(code)
-        return self[code]
-
-
-def _becomes(character: str) -> str | None:
-    category = unicodedata.category(character)
-    if character in _SAME:
-        return f" {_SAME[character]} "
-    if category == "Cf":
-        return None
-    if category == "Sm" or _SPACED.match(character):
-        return f" {character} "
-    return character if category[0] in "LNM" else " "
-
-
-_CHARACTERS = _Characters()
-
-
-def shingles(text: str, size: int) -> set[str]:
-    """The sets of `size` neighbouring words of a normalised text; a shorter text is one shingle."""
-    words = text.split(" ")
-    return {" ".join(words[start : start + size]) for start in range(max(1, len(words) - size + 1))}
-
-
-def jaccard(a: set[str], b: set[str]) -> float:
-    """|a & b| / |a | b|, correctly rounded, so that a similarity of exactly 7/10 reaches a threshold of 0.7."""
-    common = len(a & b)
-    return common / (len(a) + len(b) - common)
-
-
-def recall(similarity: float, bands: int, rows: int) -> float:
-    """The probability that a pair of this Jaccard similarity agrees in at least one band: 1 - (1 - s^rows)^bands."""
-    return float(1 - (1 - similarity**rows) ** bands)
-
-
-def bands_for(threshold: float, num_perm: int) -> tuple[int, int]:
-    """(bands, rows) that reach RECALL at the threshold, with the most rows a band, so the fewest needless pairs."""
-    for rows in range(num_perm // 2, 0, -1):
-        if recall(threshold, num_perm // rows, rows) >= RECALL:
-            return num_perm // rows, rows
-    raise UsageError(
-        f"{num_perm} permutations cannot find {RECALL:.0%} of the pairs at threshold {threshold}",
-        hint="Raise num_perm or the threshold",
+def plan_of(config: DedupConfig, rows: int) -> Plan:
+    """The plan of these settings for so many rows; UsageError for settings that cannot work."""
+    if config.exact:
+        return Plan(1.0, config.shingle, 0, 0, 0, exact=True)
+    num_perm = config.num_perm or (MANY_PERMUTATIONS if rows >= MANY else PERMUTATIONS)
+    bands, per_band = bands_for(config.threshold, num_perm)
+    return Plan(
+        config.threshold, config.shingle, num_perm, bands, per_band, flips=config.flips, flip_cap=config.flip_cap
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """The kept row that a row equals or resembles (itself, if it is kept), by position, and their similarity."""
-
-    kept: int
-    jaccard: float
 
 
 def _check(questions: pl.DataFrame, config: DedupConfig, needed: Sequence[str]) -> None:
@@ -164,72 +115,35 @@ def _total_order(frame: pl.DataFrame, first: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*first, *rest)))
 
 
-def _matches(texts: Sequence[str], config: DedupConfig) -> list[_Match | None]:
-    """The match of every text, in order of priority; None for an empty one."""
-    first: dict[str, int] = {}
-    for row, text in enumerate(texts):
-        first.setdefault(text, row)
-    first.pop("", None)
-    found = dict(zip(first, _keep_first(first, config), strict=True))
-    return [found.get(text) for text in texts]
-
-
-def _keep_first(first: dict[str, int], config: DedupConfig) -> Iterator[_Match]:
-    """Greedy maximal independent set: the index only ever holds what is kept."""
-    bands, rows = bands_for(config.threshold, config.num_perm)
-    index: Any = MinHashLSH(num_perm=config.num_perm, params=(bands, rows))
-    texts, sources = list(first), list(first.values())
-    signatures = np.empty((len(texts), config.num_perm), dtype=np.uint32)
-    for position, sketch in enumerate(_sketches(texts, config)):
-        signatures[position] = sketch.hashvalues
-        likely = _likely(signatures, position, index.query(sketch), config.threshold)
-        similarity, nearest = _nearest(texts, position, likely, config.shingle)
-        if similarity >= config.threshold:
-            yield _Match(sources[nearest], similarity)
-        else:
-            index.insert(position, sketch)
-            yield _Match(sources[position], 1.0)
-
-
-def _likely(
-    signatures: NDArray[np.uint32], position: int, candidates: Sequence[int], threshold: float
-) -> Sequence[int]:
-    """The candidates whose signatures agree enough for an exact comparison to be worth it.
-
-    By Hoeffding's inequality fewer than one true pair in a million falls under the floor.
-    """
-    if not candidates:
-        return candidates
-    floor = threshold - math.sqrt(math.log(1e6) / (2 * signatures.shape[1]))
-    agreement = (signatures[candidates] == signatures[position]).mean(axis=1)
-    return [candidate for candidate, share in zip(candidates, agreement, strict=True) if share >= floor]
-
-
-def _nearest(texts: Sequence[str], position: int, candidates: Sequence[int], size: int) -> tuple[float, int]:
-    """The highest exact similarity among the candidates and the first that has it; (0, -1) without candidates."""
-    if not candidates:
-        return 0.0, -1
-    own = shingles(texts[position], size)
-    similarity, nearest = max((jaccard(own, shingles(texts[other], size)), -other) for other in candidates)
-    return similarity, -nearest
-
-
-def _sketches(texts: Iterable[str], config: DedupConfig) -> Iterable[Any]:
-    """datasketch's MinHash of each text's shingles; seed, scheme and hash are named, for other tools to reproduce."""
-    sets = ([shingle.encode() for shingle in shingles(text, config.shingle)] for text in texts)
-    sketches: Iterable[Any] = MinHash.generator(
-        sets, num_perm=config.num_perm, seed=1, scheme="affine32", hashfunc=sha1_hash32
+def _split(ordered: pl.DataFrame, text: pl.Series, ids: pl.Series, old: pl.Series, found: Found) -> Selection:
+    """The rows that stay, and the others with their reasons."""
+    stays = found.kept == np.arange(len(ordered)) + len(old)
+    gone = np.flatnonzero(~stays)
+    kept, jaccard = found.kept[gone], found.jaccard[gone]
+    named = pl.concat([old.rename("id"), ids.rename("id")]).gather(np.maximum(kept, 0))
+    frame = pl.DataFrame(
+        {
+            "source_id": ids.gather(gone),
+            "text": text.gather(gone).fill_null(""),
+            "empty": kept < 0,
+            "same": found.same[gone],
+            "kept_id": named,
+            "jaccard": jaccard,
+        }
     )
-    return sketches
+    return Selection(ordered.filter(pl.Series(stays)), frame.with_columns(**_reasons()).select(*DROPPED))
 
 
-def _drop(
-    row: int, match: _Match | None, ids: Sequence[str], raw: Sequence[str], texts: Sequence[str]
-) -> tuple[Any, ...]:
-    """A row of the dropped frame, in the order of DROPPED."""
-    if match is None:
-        return ids[row], "empty", "no word and no operator", raw[row], None, None
-    kept = ids[match.kept]
-    if texts[row] == texts[match.kept]:
-        return ids[row], "exact-duplicate", f"equal to {kept}", raw[row], kept, 1.0
-    return ids[row], "near-duplicate", f"Jaccard {match.jaccard:.2f} with {kept}", raw[row], kept, match.jaccard
+def _reasons() -> dict[str, pl.Expr]:
+    empty, same, kept = pl.col("empty"), pl.col("same"), pl.col("kept_id")
+    percent = (pl.col("jaccard") * 100).round().cast(pl.Int64)
+    similarity = pl.format("{}.{}", percent // 100, (percent % 100).cast(pl.String).str.zfill(2))
+    near = pl.format("Jaccard {} with {}", similarity, kept)
+    detail = pl.when(empty).then(pl.lit("no word and no operator"))
+    reason = pl.when(empty).then(pl.lit("empty"))
+    return {
+        "reason": reason.when(same).then(pl.lit("exact-duplicate")).otherwise(pl.lit("near-duplicate")),
+        "detail": detail.when(same).then(pl.format("equal to {}", kept)).otherwise(near),
+        "kept_id": pl.when(~empty).then(kept),
+        "jaccard": pl.when(~empty).then(pl.col("jaccard")),
+    }

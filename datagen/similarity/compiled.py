@@ -1,0 +1,387 @@
+"""The inner loops compiled by Numba, kept on disk after the first call; no thread of its own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from datagen.similarity import hashing
+from datagen.similarity.backend import Rows
+from datagen.similarity.hashing import U32, U64
+from datagen.similarity.texts import Bytes, Offsets, Texts
+
+Mask = NDArray[np.bool_]
+
+AWKWARD = re.compile(r"(?!)")  # the scan reads everything
+
+_SPACE, _HYPHEN, _UNDERSCORE, _DOT, _HASH, _PLUS = (np.uint8(ord(c)) for c in " -_.#+")
+_LETTER, _DIGIT, _BEYOND = 1, 2, 4  # bits of a byte's kind
+_KIND = np.zeros(256, np.uint8)
+_KIND[65:91] = _KIND[97:123] = _LETTER
+_KIND[48:58] = _DIGIT
+_KIND[128:] = _BEYOND
+_LOWER = np.arange(256, dtype=np.uint8)
+_LOWER[65:91] += 32
+_SINGLE = np.zeros(256, np.bool_)
+_SINGLE[list(b"<>=+*/%&|^~")] = True
+_PAIRS = [b"<=", b">=", b"==", b"!=", b"->", b"=>", b":=", b"+=", b"-=", b"*=", b"/=", b"%=", b"&=", b"|=", b"^=",
+          b"**", b"//", b"<<", b">>", b"&&", b"||", b"++", b"--"]  # fmt: skip
+_PAIR = np.zeros((128, 128), np.bool_)
+for _first, _second in _PAIRS:
+    _PAIR[_first, _second] = True
+_OPENS_LINE = np.zeros(256, np.bool_)
+_OPENS_LINE[list(b"-+>#=_")] = True
+
+_R, _LENGTH = np.uint64(hashing.R), np.uint64(hashing.LENGTH)
+_M1, _M2 = (np.uint64(factor) for factor in hashing.FMIX64)
+_N1, _N2 = (np.uint32(factor) for factor in hashing.FMIX32)
+_33, _32 = np.uint64(33), np.uint64(32)
+
+
+def _compiled(function: Any) -> Any:
+    return njit(cache=True, nogil=True, boundscheck=False)(function)
+
+
+def marked(texts: pl.Series) -> Mask:
+    """See `backend.Backend`."""
+    plain = Texts.of(texts)
+    out = np.zeros(len(plain), np.bool_)
+    _mark(plain.data, plain.offsets, out)
+    return out
+
+
+@_compiled
+def _mark(data: Bytes, offsets: Offsets, out: Mask) -> None:
+    for row in range(len(out)):
+        fresh = True  # nothing but blanks since the line began
+        end = offsets[row + 1]
+        for i in range(offsets[row], end):
+            byte = data[i]
+            if byte >= 128 or byte == 42 or (byte == 93 and i + 1 < end and data[i + 1] == 40):
+                out[row] = True
+                break
+            if byte == 10 or byte == 13:
+                fresh = True
+            elif fresh and byte != 32 and byte != 9:
+                fresh = False
+                if _OPENS_LINE[byte] or _fence(data, i, end) or _numbered(data, i, end):
+                    out[row] = True
+                    break
+
+
+@_compiled
+def _fence(data: Bytes, i: int, end: int) -> bool:
+    tick = data[i] == 96 or data[i] == 126
+    return tick and i + 2 < end and data[i + 1] == data[i] and data[i + 2] == data[i]
+
+
+@_compiled
+def _numbered(data: Bytes, i: int, end: int) -> bool:
+    start = i
+    while i < end and _KIND[data[i]] == _DIGIT:
+        i += 1
+    return 0 < i - start <= 3 and i < end and (data[i] == 46 or data[i] == 41)
+
+
+def scan(texts: Texts, whole: Mask) -> Texts:
+    """See `backend.Backend`."""
+    out = np.empty(2 * len(texts.data) + 1, np.uint8)
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    _scan(texts.data, texts.offsets, whole, out, offsets)
+    return Texts(out[: offsets[-1]].copy(), offsets)
+
+
+@_compiled
+def _scan(data: Bytes, offsets: Offsets, whole: Mask, out: Bytes, bounds: Offsets) -> None:
+    place = 0
+    for row in range(len(whole)):
+        start, end = offsets[row], offsets[row + 1]
+        if whole[row]:
+            for i in range(start, end):
+                out[place] = data[i]
+                place += 1
+        else:
+            place = _scan_row(data, start, end, out, place)
+        bounds[row + 1] = place
+
+
+@_compiled
+def _scan_row(data: Bytes, start: int, end: int, out: Bytes, place: int) -> int:
+    begin = place
+    i = start
+    while i < end:
+        stop = _token(data, start, i, end)
+        if stop == i:
+            i += 1
+            continue
+        if place > begin:
+            out[place] = _SPACE
+            place += 1
+        while i < stop:
+            out[place] = _LOWER[data[i]]
+            place += 1
+            i += 1
+    return place
+
+
+@_compiled
+def _token(data: Bytes, start: int, i: int, end: int) -> int:
+    """Where the token that begins at i ends; i itself if none does."""
+    kind = _KIND[data[i]]
+    if kind == _LETTER and i + 1 < end and (data[i + 1] == _HASH or data[i + 1] == _PLUS):
+        stop = i + 2 if data[i + 1] == _HASH else i + 3 if i + 2 < end and data[i + 2] == _PLUS else i
+        if stop > i and not (stop < end and _KIND[data[stop]]):
+            return stop
+    if kind == _DIGIT:
+        number: int = _decimal(data, i, end)
+        if number > i:
+            return number
+    found: int = _word(data, i, end) if kind else _operator(data, start, i, end)
+    return found
+
+
+@_compiled
+def _decimal(data: Bytes, i: int, end: int) -> int:
+    """Where the decimal number or version at i ends; i itself if there is none."""
+    start, dots = i, 0
+    while True:
+        while i < end and _KIND[data[i]] == _DIGIT:
+            i += 1
+        if not (i + 1 < end and data[i] == _DOT and _KIND[data[i + 1]] == _DIGIT):
+            return i if dots else start
+        dots += 1
+        i += 1
+
+
+@_compiled
+def _word(data: Bytes, i: int, end: int) -> int:
+    """Letters and digits, and underscores between them."""
+    while True:
+        while i < end and _KIND[data[i]]:
+            i += 1
+        ahead = i
+        while ahead < end and data[ahead] == _UNDERSCORE:
+            ahead += 1
+        if ahead == i or ahead == end or not _KIND[data[ahead]]:
+            return i
+        i = ahead
+
+
+@_compiled
+def _operator(data: Bytes, start: int, i: int, end: int) -> int:
+    byte = data[i]
+    after = data[i + 1] if i + 1 < end else _SPACE
+    if _PAIR[byte & 127, after & 127] and byte < 128 and after < 128:
+        longer = i + 2 < end and data[i + 2] == 61 and byte == after  # <<= >>= **= //=
+        return i + 3 if longer and (byte == 60 or byte == 62 or byte == 42 or byte == 47) else i + 2
+    if byte == _HYPHEN:
+        return i if i > start and _KIND[data[i - 1]] == _LETTER and _KIND[after] == _LETTER else i + 1
+    return i + 1 if _SINGLE[byte] else i
+
+
+def values(texts: Texts) -> U64:
+    """See `backend.Backend`."""
+    out = np.empty(len(texts), np.uint64)
+    _values(texts.data, texts.offsets[:-1], texts.offsets[1:], out)
+    return out
+
+
+@_compiled
+def _values(data: Bytes, starts: Offsets, ends: Offsets, out: U64) -> None:
+    for row in range(len(out)):
+        total, power = np.uint64(0), np.uint64(1)
+        for i in range(starts[row], ends[row]):
+            total += np.uint64(data[i]) * power
+            power *= _R
+        out[row] = _fmix64(total + np.uint64(ends[row] - starts[row]) * _LENGTH)
+
+
+@_compiled
+def _fmix64(value: np.uint64) -> np.uint64:
+    value = (value ^ (value >> _33)) * _M1
+    value = (value ^ (value >> _33)) * _M2
+    return value ^ (value >> _33)
+
+
+@_compiled
+def _shingles(
+    data: Bytes, start: int, end: int, size: int, down: U64, up: U64, marks: Offsets, sums: U64, hashes: U64
+) -> int:
+    """Fills `hashes` with the value of each shingle of data[start:end]; `marks` with where words begin. How many."""
+    words, total = 1, np.uint64(0)
+    marks[0], sums[0] = 0, total
+    for i in range(end - start):
+        byte = data[start + i]
+        if byte == _SPACE:
+            marks[words], sums[words] = i + 1, total  # sums up to the space before this word
+            words += 1
+        total += np.uint64(byte) * up[i]
+    marks[words], sums[words] = end - start + 1, total
+    count = max(1, words - size + 1)
+    for first in range(count):
+        last = min(first + size, words)
+        begin = marks[first]
+        # the sum before a word is that before the space plus the space itself
+        before = sums[first] + (np.uint64(_SPACE) * up[begin - 1] if first else np.uint64(0))
+        length = np.uint64(marks[last] - 1 - begin)
+        hashes[first] = _fmix64((sums[last] - before) * down[begin] + length * _LENGTH)
+    return count
+
+
+def signatures(texts: Texts, size: int, a: U32, b: U32) -> U32:
+    """See `backend.Backend`."""
+    out = np.empty((len(texts), len(a)), np.uint32)
+    longest = int(np.diff(texts.offsets).max(initial=0))
+    up, down = hashing.powers(longest + 1)
+    _sign(texts.data, texts.offsets, size, a, b, up, down, longest, out)
+    return out
+
+
+@_compiled
+def _sign(data: Bytes, offsets: Offsets, size: int, a: U32, b: U32, up: U64, down: U64, longest: int, out: U32) -> None:
+    marks, sums = np.empty(longest + 3, np.int64), np.empty(longest + 3, np.uint64)
+    hashes, mixed = np.empty(longest + 3, np.uint64), np.empty(longest + 3, np.uint32)
+    for row in range(len(out)):
+        count = _shingles(data, offsets[row], offsets[row + 1], size, down, up, marks, sums, hashes)
+        for i in range(count):
+            value = np.uint32(hashes[i] >> _32)
+            value = np.uint32((value ^ (value >> np.uint32(16))) * _N1)
+            value = np.uint32((value ^ (value >> np.uint32(13))) * _N2)
+            mixed[i] = value ^ (value >> np.uint32(16))
+        for k in range(len(a)):
+            least, factor, term = np.uint32(0xFFFFFFFF), a[k], b[k]
+            for i in range(count):
+                least = min(least, np.uint32(factor * mixed[i] + term))
+            out[row, k] = least
+
+
+def overlaps(texts: Texts, size: int, left: Rows, right: Rows) -> tuple[Rows, Rows]:
+    """See `backend.Backend`."""
+    longest = int(np.diff(texts.offsets).max(initial=0))
+    up, down = hashing.powers(longest + 1)
+    first = _first_shingles(texts.data, texts.offsets, size)
+    hashes, bounds = np.empty(first[-1], np.uint64), np.empty((2, first[-1]), np.int64)
+    _hash_all(texts.data, texts.offsets, size, up, down, longest, first, hashes, bounds)
+    common, union = np.empty(len(left), np.int64), np.empty(len(left), np.int64)
+    table = np.empty(1 << (2 * int(np.diff(first).max(initial=1))).bit_length(), np.int64)
+    order = np.argsort(left, kind="stable")
+    _overlap(texts.data, first, hashes, bounds, left, right, order, table, common, union)
+    return common, union
+
+
+@_compiled
+def _first_shingles(data: Bytes, offsets: Offsets, size: int) -> Offsets:
+    """Where the shingles of each text begin among those of all; the total at the end."""
+    first = np.zeros(len(offsets), np.int64)
+    for row in range(len(offsets) - 1):
+        words = 1
+        for i in range(offsets[row], offsets[row + 1]):
+            words += data[i] == _SPACE
+        first[row + 1] = first[row] + max(1, words - size + 1)
+    return first
+
+
+@_compiled
+def _hash_all(
+    data: Bytes,
+    offsets: Offsets,
+    size: int,
+    up: U64,
+    down: U64,
+    longest: int,
+    first: Offsets,
+    hashes: U64,
+    bounds: Offsets,
+) -> None:
+    marks, sums = np.empty(longest + 3, np.int64), np.empty(longest + 3, np.uint64)
+    for row in range(len(offsets) - 1):
+        begin = first[row]
+        count = _shingles(data, offsets[row], offsets[row + 1], size, down, up, marks, sums, hashes[begin:])
+        for i in range(count):
+            bounds[0, begin + i] = offsets[row] + marks[i]
+            bounds[1, begin + i] = offsets[row] + marks[i + size] - 1 if count > 1 else offsets[row + 1]
+
+
+@_compiled
+def _same(data: Bytes, bounds: Offsets, a: int, b: int) -> bool:
+    """Whether two shingles are the same bytes."""
+    start, other = bounds[0, a], bounds[0, b]
+    length = bounds[1, a] - start
+    if bounds[1, b] - other != length:
+        return False
+    for i in range(length):
+        if data[start + i] != data[other + i]:
+            return False
+    return True
+
+
+@_compiled
+def _find(data: Bytes, hashes: U64, bounds: Offsets, table: Offsets, mask: int, shingle: int) -> np.int64:
+    """The slot of the table that holds this shingle, or the free one where it belongs."""
+    slot = np.int64(hashes[shingle] & np.uint64(mask))
+    while table[slot] >= 0:
+        held = table[slot]
+        if hashes[held] == hashes[shingle] and _same(data, bounds, held, shingle):
+            break
+        slot = (slot + 1) & mask
+    return slot
+
+
+@_compiled
+def _overlap(
+    data: Bytes,
+    first: Offsets,
+    hashes: U64,
+    bounds: Offsets,
+    left: Rows,
+    right: Rows,
+    order: Rows,
+    table: Offsets,
+    common: Rows,
+    union: Rows,
+) -> None:
+    distinct = np.empty(len(first) - 1, np.int64)
+    keep = np.empty(len(hashes), np.bool_)  # the first of equal shingles of a text
+    for row in range(len(distinct)):
+        distinct[row] = _fill(data, first, hashes, bounds, table, keep, row)
+    mask, held = 0, -1
+    for pair in order:
+        a, b = left[pair], right[pair]
+        if a != held:
+            mask = _fill_mask(first, a)
+            _fill(data, first, hashes, bounds, table, keep, a)
+            held = a
+        both = 0
+        for shingle in range(first[b], first[b + 1]):
+            if keep[shingle]:
+                both += table[_find(data, hashes, bounds, table, mask, shingle)] >= 0
+        common[pair] = both
+        union[pair] = distinct[a] + distinct[b] - both
+
+
+@_compiled
+def _fill_mask(first: Offsets, row: int) -> int:
+    """One less than the size of the table for a text: a power of two, at least twice its shingles."""
+    slots = 2
+    while slots < 2 * (first[row + 1] - first[row]):
+        slots *= 2
+    return slots - 1
+
+
+@_compiled
+def _fill(data: Bytes, first: Offsets, hashes: U64, bounds: Offsets, table: Offsets, keep: Mask, row: int) -> int:
+    """Puts a text's shingles into the table and says how many differ."""
+    mask, distinct = _fill_mask(first, row), 0
+    table[: mask + 1] = -1
+    for shingle in range(first[row], first[row + 1]):
+        slot = _find(data, hashes, bounds, table, mask, shingle)
+        keep[shingle] = table[slot] < 0
+        if keep[shingle]:
+            table[slot] = shingle
+            distinct += 1
+    return distinct

@@ -1,0 +1,283 @@
+"""Finds, for a stream of texts in order of priority, which are kept and what each other one is for.
+
+    texts -> normalised, exact pass -> signatures -> state (band keys, sketches) -> candidate pairs, band by band
+          -> verified edges -> selection
+
+A row's state is 8 bytes of hash, 4 a band and 1 a permutation (242 bytes at 26 bands of 5), beside its normalised text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from datagen.similarity import bands as banding
+from datagen.similarity.backend import Backend
+from datagen.similarity.bands import Counts, Pairs, Seen
+from datagen.similarity.flips import CAP, DROP, KEEP, flipped
+from datagen.similarity.hashing import U32, U64, permutations
+from datagen.similarity.normalise import normalise
+from datagen.similarity.select import Edges, joined, keep_first, nearest
+from datagen.similarity.texts import Texts
+from datagen.similarity.verify import verified
+from datagen.similarity.workspace import Workspace
+
+ROWS = 1 << 15
+"""Texts taken at once."""
+LEADERS = 8
+"""The rows of a bucket over CAP that all others of it are compared with."""
+
+Rows = NDArray[np.int64]
+Sketch = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What decides which pairs are similar: the threshold, words a shingle, permutations, bands and rows a band.
+
+    Of `exact`, only equal texts are. `flips` says what becomes of similar texts that turn the task around (flips.py):
+    they go (drop), they stay (keep), or `flip_cap` of them stay beside each kept row (cap).
+    """
+
+    threshold: float
+    shingle: int
+    num_perm: int
+    bands: int
+    rows: int
+    exact: bool = False
+    flips: str = DROP
+    flip_cap: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Distinct, normalised texts in order of priority, and what the join needs of each.
+
+    `keys` has a row per band and a column per text, `sketch` a row per text (both empty where a plan is exact).
+    """
+
+    text: pl.Series
+    value: U64
+    keys: U32
+    sketch: Sketch
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def rows(self, taken: Rows) -> State:
+        """These rows alone."""
+        return State(self.text.gather(taken), self.value[taken], self.keys[:, taken], self.sketch[taken])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of each text: `kept` is the row it goes for (its own, if it is kept; -1 if it is empty).
+
+    Rows of a state given beforehand count first: row i of the input is len(before) + i. `same` says whether the two
+    are equal after normalisation; `jaccard` is their similarity. `state` is that of the kept rows.
+    """
+
+    kept: Rows
+    jaccard: NDArray[np.float64]
+    same: NDArray[np.bool_]
+    state: State
+    counts: Counts = field(default_factory=Counts)
+
+
+def empty_state(plan: Plan) -> State:
+    """The state of no text."""
+    bands, num_perm = (0, 0) if plan.exact else (plan.bands, plan.num_perm)
+    keys, sketch = np.empty((bands, 0), np.uint32), np.empty((0, num_perm), np.uint8)
+    return State(pl.Series("text", [], pl.String), np.empty(0, np.uint64), keys, sketch)
+
+
+def find(
+    chunks: Iterable[pl.Series], plan: Plan, backend: Backend, workspace: Workspace, before: State | None = None
+) -> Found:
+    """Matches each text of the chunks, which come in order of priority, with the kept one that it equals or resembles.
+
+    The texts of `before` (made under the same plan) have priority over all and stay. The result depends neither on the
+    size of the chunks, nor on the backend or the workspace's budget.
+    """
+    old = before if before is not None else empty_state(plan)
+    text, value = _normalised(chunks, backend, workspace, old)
+    first = exact(text, value)
+    taken = np.flatnonzero(first == np.arange(len(first)))
+    taken = taken[taken >= len(old)]
+    distinct = text if len(taken) == len(text) else text.gather(taken)
+    state = sketched(distinct, value[taken], plan, backend, workspace, old)
+    counts = Counts()
+    kept, match = select(state, plan, backend, len(old), counts)
+    # each array ends in what stands for an empty text: index -1 finds it
+    rows = np.concatenate([np.arange(len(old)), taken, [-1]])  # of the state -> of all
+    target, similarity = np.arange(len(state) + 1), np.ones(len(state) + 1)
+    target[match.right], similarity[match.right] = match.left, match.jaccard
+    place = np.full(len(first) + 1, -1)
+    place[rows[:-1]] = np.arange(len(state))
+    own = place[first[len(old) :]]
+    goes = rows[target[own]]
+    return Found(goes, similarity[own], target[own] == own, state.rows(np.flatnonzero(kept)), counts)
+
+
+def _normalised(
+    chunks: Iterable[pl.Series], backend: Backend, workspace: Workspace, old: State
+) -> tuple[pl.Series, U64]:
+    """The normalised text of every row, those of `old` first, and their hashes."""
+    texts, values = [old.text], [old.value]
+    for chunk in chunks:
+        for start in range(0, len(chunk), ROWS):
+            content = normalise(chunk[start : start + ROWS], backend)
+            values.append(backend.values(content))
+            texts.append(workspace.texts(content.series().alias("text")))
+    return pl.concat([text.rename("text") for text in texts], rechunk=False), np.concatenate(values)
+
+
+def exact(text: pl.Series, value: U64) -> Rows:
+    """For each row the first with the same text, -1 for an empty one; equal hashes are compared as texts."""
+    order = np.argsort(value, kind="stable")
+    hashed = value[order]
+    starts = np.concatenate([np.ones(min(1, len(order)), np.bool_), hashed[1:] != hashed[:-1]])
+    first = np.empty(len(order), np.int64)
+    first[order] = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+    repeated = np.flatnonzero(first != np.arange(len(first)))
+    for begin in range(0, len(repeated), ROWS):
+        rows = repeated[begin : begin + ROWS]
+        differ = (text.gather(rows) != text.gather(first[rows])).to_numpy()
+        if differ.any():  # two texts with one 64-bit hash
+            return _exact_slowly(text)
+    first[(text.str.len_bytes() == 0).to_numpy()] = -1
+    return first
+
+
+def _exact_slowly(text: pl.Series) -> Rows:
+    seen: dict[str, int] = {}
+    first = [seen.setdefault(content, row) if content else -1 for row, content in enumerate(text.to_list())]
+    return np.array(first, np.int64)
+
+
+def sketched(text: pl.Series, value: U64, plan: Plan, backend: Backend, workspace: Workspace, old: State) -> State:
+    """The state of `old` and, after it, of these texts."""
+    count, total = len(text), len(old) + len(text)
+    keys = workspace.array((old.keys.shape[0], total), np.uint32)
+    sketch = workspace.array((total, old.sketch.shape[1]), np.uint8)
+    keys[:, : len(old)], sketch[: len(old)] = old.keys, old.sketch
+    a, b = permutations(plan.num_perm)
+    for start in range(0, 0 if plan.exact else count, ROWS):
+        signatures = backend.signatures(Texts.of(text[start : start + ROWS]), plan.shingle, a, b)
+        here = slice(len(old) + start, len(old) + start + len(signatures))
+        keys[:, here] = banding.band_keys(signatures, plan.bands, plan.rows)
+        sketch[here] = banding.sketches(signatures)
+    both = pl.concat([old.text.rename("text"), text.rename("text")], rechunk=False) if len(old) else text
+    return State(both, np.concatenate([old.value, value]), keys, sketch)
+
+
+def candidates(state: State, plan: Plan, old: int, counts: Counts, large: list[Rows]) -> Iterator[Pairs]:
+    """The pairs that share a bucket and whose sketches agree, each once, band by band; none within the `old` rows.
+
+    Buckets over CAP are not paired but added to `large`.
+    """
+    seen, floor = Seen(state.keys, {}), banding.floor_of(plan.threshold, plan.num_perm)
+    for band, keys in enumerate(state.keys):
+        small, over = banding.split(banding.buckets(keys))
+        seen.cap(band, over)
+        large += over
+        counts.capped_buckets += len(over)
+        for left, right in banding.pairs_of(small):
+            counts.proposed += len(left)
+            new = right >= old
+            left, right = seen.fresh(band, (left[new], right[new]))
+            counts.compared += len(left)
+            agree = banding.agreeing(state.sketch, left, right, floor)
+            yield left[agree], right[agree]
+
+
+def batched(pairs: Iterable[Pairs], size: int = 1 << 16) -> Iterator[Pairs]:
+    """The same pairs in batches of about `size`, so that each step after has enough to do."""
+    waiting: list[Pairs] = []
+    held = 0
+    for piece in pairs:
+        waiting.append(piece)
+        held += len(piece[0])
+        if held >= size:
+            yield _one(waiting)
+            waiting, held = [], 0
+    if held:
+        yield _one(waiting)
+
+
+def _one(pieces: Sequence[Pairs]) -> Pairs:
+    return np.concatenate([left for left, _ in pieces]), np.concatenate([right for _, right in pieces])
+
+
+def select(state: State, plan: Plan, backend: Backend, old: int, counts: Counts) -> tuple[NDArray[np.bool_], Edges]:
+    """Which rows of the state are kept, and for each other one the edge to the row that it goes for."""
+    large: list[Rows] = []
+    comparing = _Comparing(state, plan, backend, old, counts)
+    edges = joined([comparing.edges(pairs) for pairs in batched(candidates(state, plan, old, counts, large))])
+    found = [edges, *(comparing.led(rows) for rows in large)]
+    while True:
+        edges = joined(found)
+        kept = keep_first(len(state), edges, plan.flip_cap if plan.flips == CAP else 0)
+        counts.similar, counts.uncompared = len(edges), 0
+        # a row that one leader stands for was not compared with others that it stands for: where both are kept, now
+        more = [comparing.led(rows[kept[rows]]) for rows in large]
+        if not sum(len(part) for part in more):
+            return kept, nearest(edges, kept)
+        found = [edges, *more]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparing:
+    """Compares rows of one state under one plan, counting what it does."""
+
+    state: State
+    plan: Plan
+    backend: Backend
+    old: int
+    counts: Counts
+
+    def edges(self, pairs: Pairs) -> Edges:
+        """Those of the pairs that are similar."""
+        self.counts.verified += len(pairs[0])
+        plan = self.plan
+        text = self.state.text
+        similar = joined(list(verified(text, pairs, size=plan.shingle, threshold=plan.threshold, backend=self.backend)))
+        if plan.flips == DROP or not len(similar):
+            return similar
+        flip = flipped(text, similar.left, similar.right)
+        return similar.where(~flip) if plan.flips == KEEP else replace(similar, flip=flip)
+
+    def led(self, rows: Rows) -> Edges:
+        """Similar pairs of one large bucket: each leader with all that no leader before it stands for.
+
+        The first row leads; a row that is similar to a leader is compared no further, the first of the others leads
+        next. What LEADERS leave over is compared pair by pair if it is no larger than CAP, else counted as uncompared.
+        """
+        found: list[Edges] = []
+        for _ in range(LEADERS):
+            if len(rows) <= banding.CAP:
+                break
+            found.append(self._against(rows[0], rows[1:]))
+            rows = np.setdiff1d(rows[1:], found[-1].right, assume_unique=True)
+        if len(rows) <= banding.CAP:
+            left, right = np.triu_indices(len(rows), 1)
+            found.append(self.edges(self._agreeing(rows[left], rows[right])))
+        else:
+            self.counts.uncompared += len(rows) * (len(rows) - 1) // 2
+        return joined(found)
+
+    def _against(self, leader: int, rows: Rows) -> Edges:
+        return self.edges(self._agreeing(np.full(len(rows), leader), rows))
+
+    def _agreeing(self, left: Rows, right: Rows) -> Pairs:
+        self.counts.proposed += len(left)
+        new = right >= self.old
+        left, right = left[new], right[new]
+        self.counts.compared += len(left)
+        floor = banding.floor_of(self.plan.threshold, self.plan.num_perm)
+        agree = banding.agreeing(self.state.sketch, left, right, floor)
+        return left[agree], right[agree]
