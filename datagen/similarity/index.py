@@ -87,15 +87,12 @@ def load(folder: Path) -> KeptIndex:
     try:
         rows = pl.read_parquet(folder / ROWS)
         plan = Plan(**about["plan"])
-        keys = _array(rows["keys"], np.uint32).reshape(len(rows), -1).T
-        sketch = _array(rows["sketch"], np.uint8).reshape(len(rows), -1)
+        keys = _array(rows["keys"], np.uint32).reshape(len(rows), plan.bands).T
+        sketch = _array(rows["sketch"], np.uint8).reshape(len(rows), plan.num_perm)
     except (OSError, pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the index cannot be read ({error})", where=where, hint="Run the dedup again") from error
     if len(rows) != about["rows"]:
         raise InputError("the index is not whole", where=where, hint="Run the dedup that made it again")
-    empty = empty_state(plan)
-    if not len(rows):
-        return KeptIndex(plan, rows["id"], empty)
     return KeptIndex(
         plan, rows["id"], State(rows["text"], rows["value"].to_numpy(), np.ascontiguousarray(keys), sketch)
     )

@@ -180,6 +180,8 @@ def candidates(state: State, plan: Plan, old: int, counts: Counts, large: list[R
 
     Buckets over CAP are not paired but added to `large`.
     """
+    if plan.exact:
+        return
     seen, floor = Seen(state.keys, {}), banding.floor_of(plan.threshold, plan.num_perm)
     for band, keys in enumerate(state.keys):
         small, over = banding.split(banding.buckets(keys))
