@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datagen.overlap.hits import ACTING, HITS, STRONG, UNRESOLVED, no_hits
-from datagen.overlap.strong import strong
+from datagen.overlap.hits import ACTING, COMMON, HITS, STRONG, UNRESOLVED, no_hits
+from datagen.overlap.openai import acting, processed, substrings
+from datagen.overlap.scan import Scanned, ids_of, scan_rows
 
-__all__ = ["ACTING", "HITS", "STRONG", "UNRESOLVED", "no_hits", "strong"]
+__all__ = [
+    "ACTING", "COMMON", "HITS", "STRONG", "UNRESOLVED", "Scanned", "acting", "ids_of", "no_hits", "processed",
+    "scan_rows", "substrings",
+]  # fmt: skip
