@@ -12,7 +12,7 @@ from datagen.extract import syntax
 from datagen.extract.blocks import fenced
 from datagen.models import content_id
 
-LEAST_NODES = 23
+LEAST_NODES = 22
 """Marks under which functions are alike by chance; `return len(text)` makes 20 of a function."""
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -153,7 +153,7 @@ def _prints(items: Sequence[BenchmarkItem]) -> dict[str, list[int]]:
 
 def _background() -> Hashes:
     folded = texts.fold(texts.raw(pl.Series(background(), dtype=pl.String)), end=_ITEMS_END)
-    return windows.anchors(folded, windows.anchor_size(LENGTH)).hashes
+    return windows.anchor_hashes(folded, LENGTH)
 
 
 def _is_rare(known: Known, places: Ints, lengths: Ints) -> Flags:

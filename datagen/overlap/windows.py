@@ -64,6 +64,12 @@ def anchors(texts: Folded, length: int) -> Anchors:
     return Anchors(texts, length, size, hashes[order], places[order], sieve)
 
 
+def anchor_hashes(texts: Folded, length: int) -> Hashes:
+    """Those of all anchors of the texts, as `anchors` for this length makes them."""
+    size = anchor_size(length)
+    return np.unique(hashed(texts.data, _inside(texts, size, size), size))
+
+
 def anchor_size(length: int) -> int:
     """About two thirds, in whole words of eight bytes."""
     return LEAST * min(len(_FACTORS), max(1, length * 2 // 3 // LEAST))

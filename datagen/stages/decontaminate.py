@@ -80,7 +80,7 @@ def decontaminate(
 ) -> tuple[Selection, pl.DataFrame, dict[str, Any]]:
     """Scan and apply in one; also returns every hit, those of `further` included, and a report of plain JSON data."""
     scanned = scan(rows, items, config, seed=seed)
-    hits = scanned.hits if further is None else pl.concat([scanned.hits, further.select(HITS)])
+    hits = scanned.hits if further is None else pl.concat([scanned.hits, further.select(*HITS)])
     return apply(rows, hits, config), hits, report(rows, items, Scanned(hits, scanned.coverage), config, seed)
 
 

@@ -20,7 +20,7 @@ from datagen.errors import UsageError
 from datagen.models import REASONS
 from datagen.overlap import STRONG
 from datagen.sets import BenchmarkItem
-from datagen.stages.decontaminate import decontaminate, processed, scan, substrings
+from datagen.stages.decontaminate import HITS, apply, decontaminate, processed, scan, substrings
 
 OPENAI = ("openai", "openai-min20")
 CONFIG = DecontaminateConfig()
@@ -213,6 +213,61 @@ def test_settings_that_would_find_nothing_are_refused(config: DecontaminateConfi
     """No substrings, substrings of no characters and no minimum are a UsageError that names the setting."""
     with pytest.raises(UsageError, match="is less than 1"):
         decontaminate(rows(prose(1)), [item(prose(1))], config, seed=0)
+
+
+def hit(row: str, method: str, name: str = "0") -> dict[str, Any]:
+    return {"source_id": row, "method": method, "benchmark": "bench", "item": name, "field": "", "score": 1.0}
+
+
+def test_what_verified_the_rows_acts_as_well() -> None:
+    """Hits of execution drop rows that no words gave away; what could not be decided has a reason of its own."""
+    frame = rows(*map(prose, range(4)))
+    more = [hit("r1", "execution"), hit("r2", "unresolved"), hit("r3", "unresolved"), hit("r3", "execution", "1")]
+    further = pl.DataFrame(more, schema=HITS)
+    selection, hits, report = decontaminate(frame, [item(prose(9))], CONFIG, seed=0, further=further)
+    reasons = dict(selection.dropped.select("source_id", "reason").rows())
+    assert reasons == {"r1": "contaminated", "r2": "unresolved", "r3": "contaminated"}
+    assert set(reasons.values()) <= set(REASONS)
+    assert selection.kept["id"].to_list() == ["r0"] and len(hits) == 4
+    assert selection.dropped["detail"][0] == "0 of bench by execution: the whole row"
+    assert report["methods"]["execution"]["bench"]["rows_hit"] == 2
+    assert report["methods"]["unresolved"]["bench"]["rows_hit"] == 2
+
+
+def test_methods_that_only_report_drop_nothing() -> None:
+    """`openai` and `window-common` alone, and methods nobody knows, keep the row."""
+    hits = pl.DataFrame([hit("r0", name) for name in ("openai", "window-common", "else")], schema=HITS)
+    assert len(apply(rows("a"), hits, CONFIG).kept) == 1
+
+
+def test_marking_keeps_every_row() -> None:
+    """With `mark` nothing is dropped; each row says why it would be, null where it would not."""
+    frame = rows(prose(1), "clean", prose(3))
+    hits = scan(frame, [item(prose(1))], CONFIG, seed=0).hits
+    more = pl.DataFrame([hit("r2", "unresolved")], schema=HITS)
+    selection = apply(frame, pl.concat([hits, more]), CONFIG, mark=True)
+    assert selection.kept.drop("overlap_reason", "overlap").equals(frame)
+    assert selection.kept["overlap_reason"].to_list() == ["contaminated", None, "unresolved"]
+    assert selection.dropped.is_empty()
+    assert selection.dropped.schema == apply(frame, hits, CONFIG).dropped.schema
+
+
+def test_the_report_lists_what_nothing_can_check() -> None:
+    """An item that no acting method can find is named; digests tell two versions of a benchmark apart."""
+    items = [item(prose(1), "long"), item("list(t)", "short")]
+    one = decontaminate(rows("q"), items, CONFIG, seed=0)[2]
+    other = decontaminate(rows("q"), items[:1], CONFIG, seed=0)[2]
+    assert one["unchecked"] == {"bench": ["short"]}
+    assert one["digests"] != other["digests"]
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
+    """Each row has the same hits wherever it stands."""
+    frame = rows(prose(1), prose(2) + prose(3), "q", prose(2), prose(1)[:120], "Given a list, " + prose(3))
+    items = [item(prose(number), str(number)) for number in (1, 2, 3)]
+    moved = scan(frame[order], items, CONFIG, seed=0).hits
+    assert sorted(moved.rows()) == sorted(scan(frame, items, CONFIG, seed=0).hits.rows())
 
 
 @pytest.mark.parametrize("items", [[], [item("")], [item(prose(5))]])
