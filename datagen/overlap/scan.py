@@ -53,7 +53,7 @@ def coverage(items: Sequence[BenchmarkItem], known: Known, config: Decontaminate
     """benchmark, item, characters (letters and digits), words, and for each method whether it can find the item."""
     lengths = processed(pl.Series([item.question for item in items], dtype=pl.String)).str.len_chars()
     printed = np.isin(np.arange(len(items)), [number for numbers in known.prints.values() for number in numbers])
-    as_whole = np.isin(np.arange(len(items)), [number for one in known.whole for number in one.item.tolist()])
+    as_whole = np.isin(np.arange(len(items)), known.whole.last.item)
     return pl.DataFrame(
         {
             "benchmark": pl.Series([item.benchmark for item in items], dtype=pl.String),

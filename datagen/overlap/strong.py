@@ -33,7 +33,7 @@ class Known:
     windows: stretches.Items
     words: Ints
     rare: grams.Grams
-    whole: Sequence[grams.Grams]
+    whole: grams.Whole
     prints: Mapping[str, Sequence[int]]
 
     @property
@@ -50,7 +50,7 @@ def prepare(items: Sequence[BenchmarkItem], minimum: int) -> Known:
     words = np.bincount(words_of(folded.raw).text, minlength=len(items))
     short = (known.characters >= minimum) & (known.characters < stretches.LENGTH) & (words >= grams.LEAST_WORDS)
     rare = grams.rare_grams(questions, known.groups, known.limits)
-    whole = grams.whole_grams(questions, known.groups, known.limits, np.flatnonzero(short))
+    whole = grams.whole_items(questions, known.groups, known.limits, np.flatnonzero(short))
     return Known(known, words, rare, whole, _prints(items))
 
 
