@@ -95,8 +95,8 @@ def test_small_functions_have_no_print_to_match() -> None:
     assert found.hits.is_empty() and not found.coverage["ast"][0]
 
 
-def test_helpers_are_not_the_solution() -> None:
-    """Only the entry point's shape is looked for, not that of a helper which any program may have."""
-    helper = PROGRAM.replace("median", "helper")
-    item = BenchmarkItem("b", "0", "q", helper + "\n\ndef f(x):\n    return helper(x)\n", (), "f")
+def test_what_the_solution_calls_is_not_looked_for() -> None:
+    """Only the entry point's shape is looked for, not that of a function which it calls."""
+    callee = PROGRAM.replace("median", "middle")
+    item = BenchmarkItem("b", "0", "q", callee + "\n\ndef f(x):\n    return middle(x)\n", (), "f")
     assert scan(pl.DataFrame({"solution": [PROGRAM]}), [item], DecontaminateConfig(), seed=0).hits.is_empty()
