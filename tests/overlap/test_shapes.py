@@ -59,8 +59,10 @@ def test_what_is_computed_matters(old: str, new: str) -> None:
 
 
 def test_which_name_is_which_matters() -> None:
-    """Two names swapped in one place are another program; so are lists split in another way."""
+    """Two names swapped in one place are another program; so are what is left out or split in another way."""
     assert fingerprint("def f(a, b):\n    return a - b") != fingerprint("def f(a, b):\n    return b - a")
+    slices = ["a[2:]", "a[:2]", "a[::2]", "a[2]", "f(a, 2)", "f(*a)", "f(**a)"]
+    assert len({fingerprint(f"def f(a):\n    return {part}") for part in slices}) == len(slices)
     assert fingerprint("def f(a):\n    return [a, [a]]") != fingerprint("def f(a):\n    return [[a], a]")
     assert fingerprint("def f(a):\n    sum = len\n    return sum(a)") != fingerprint(
         "def f(a):\n    x = len\n    return sum(a)"
