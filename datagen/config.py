@@ -149,6 +149,9 @@ class DecontaminateConfig:
     substrings: int = setting(3, "random substrings of each benchmark item", at_least=1)
     length: int = setting(50, "characters of a substring", at_least=1)
     minimum: int = setting(20, "characters under which an item acts on nothing", at_least=1)
+    containment: float = setting(
+        0.3, "share of an item's rare 5-grams at which a row overlaps it", at_least=0.01, at_most=1
+    )
 
 
 @dataclass(frozen=True, slots=True)

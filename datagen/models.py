@@ -44,6 +44,7 @@ REASONS: dict[str, str] = {
     "flaky": "the candidate passed once and failed under another seed",
     # decontaminate
     "contaminated": "overlaps an item of a benchmark",
+    "unresolved": "whether it overlaps an item of a benchmark could not be decided",
     # every stage
     "engine-failed": "the engine failed on this item; it is owed again on the next run",
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 import polars as pl
+
+from datagen.models import content_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +23,21 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """What a program reads on its standard input, and what it has to print."""
+
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkItem:
     """One task of a benchmark.
 
     `question` is the question or context as the benchmark words it, never its answer. Where the benchmark has them:
     `solution` is the reference solution as a whole program, `tests` are snippets of Python that call `entry_point` and
-    assert (as `sandbox.Job` takes them, each complete in itself).
+    assert (as `sandbox.Job` takes them, each complete in itself), `cases` are what a program that is called with no
+    function is run on.
     """
 
     benchmark: str
@@ -34,3 +46,9 @@ class BenchmarkItem:
     solution: str = ""
     tests: tuple[str, ...] = ()
     entry_point: str = ""
+    cases: tuple[Case, ...] = ()
+
+
+def digest(items: Sequence[BenchmarkItem]) -> str:
+    """16 hexadecimal digits that name what was loaded: equal for equal items in the same order."""
+    return content_id(*(repr(astuple(item)) for item in items))

@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from datagen.benchmarks import FIELDS, NAMES, SUFFIXES, HubSource, load_benchmark, no_download
+from datagen.benchmarks import FIELDS, NAMES, SUFFIXES, HubSource, digest, load_benchmark, no_download
 from datagen.errors import InputError
-from datagen.sets import BenchmarkItem
+from datagen.sets import BenchmarkItem, Case
 
 RECORDS = [{"task_id": "T/0", "prompt": "Add two numbers."}, {"task_id": "T/1", "prompt": "Reverse a\u2028string."}]
 ITEMS = (BenchmarkItem("set", "T/0", "Add two numbers."), BenchmarkItem("set", "T/1", "Reverse a\u2028string."))
@@ -140,7 +140,7 @@ def test_a_wrong_field_lists_the_right_ones(tmp_path: Path) -> None:
     [
         ("no/such/set.jsonl", "Check the path"),
         ("./nothing", "Check the path"),
-        ("humanevil", "Known names: humaneval, mbpp, gsm8k, demo-heldout"),
+        ("humanevil", "Known names: humaneval, humaneval+, mbpp, mbpp+, apps, multipl-e, humanevalpack, gsm8k,"),
     ],
 )
 def test_what_is_not_there_is_named(given: str, says: str) -> None:
@@ -202,18 +202,49 @@ def test_the_demo_suite_ships() -> None:
 
 @pytest.mark.slow
 def test_without_a_network_the_command_to_type_is_named(tmp_path: Path) -> None:
-    """A data set that is neither cached nor reachable is an InputError that names the download command."""
+    """A data set that is neither cached nor reachable is an InputError of one line that names the download command."""
     program = (
-        "from datagen.benchmarks import load_benchmark\nfrom datagen.errors import InputError\n"
-        "try:\n    load_benchmark('gsm8k')\nexcept InputError as error:\n    print(error)\n"
+        "from datagen.benchmarks import NAMES, HubSource, load_hub\nfrom datagen.errors import InputError\n"
+        "for source in NAMES.values():\n"
+        "    try:\n        isinstance(source, HubSource) and load_hub(source)\n"
+        "    except InputError as error:\n        print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.count("\n") == 1
-    assert "hf download openai/gsm8k --repo-type dataset --local-dir gsm8k" in done.stdout
+    said = done.stdout.splitlines()
+    sources = [source for source in NAMES.values() if isinstance(source, HubSource)]
+    assert len(said) == len(sources)
+    assert all(source.command() in line for source, line in zip(sources, said, strict=True))
+    assert (
+        "hf download openai/gsm8k --repo-type dataset --local-dir gsm8k --revision 740312add88f781978c" in done.stdout
+    )
+
+
+@pytest.mark.slow
+def test_data_sets_are_read_by_datasets(tmp_path: Path) -> None:
+    """`datasets` itself reads a data set's splits, and several configurations one after the other."""
+    for config in ("one", "two"):
+        (tmp_path / "set" / config).mkdir(parents=True)
+        write(
+            tmp_path / "set" / config / "test-00000-of-00001.parquet", [{"task_id": config, "prompt": f"Do {config}."}]
+        )
+        write(tmp_path / "set" / config / "train-00000-of-00001.parquet", [{"task_id": "no", "prompt": "Not this."}])
+    configs = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in ("one", "two"))
+    (tmp_path / "set" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    program = (
+        "import sys\nfrom datagen.benchmarks import HubSource, load_benchmark, load_hub\n"
+        "source = HubSource(sys.argv[1], ('one', 'two'))\n"
+        "print([item.question for item in load_benchmark('a/b', load=lambda _: load_hub(source))])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "set")],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["['Do one.', 'Do two.']"], done.stderr
 
 
 @pytest.mark.parametrize(
@@ -236,3 +267,177 @@ def test_no_download_says_how_to_fetch():
     """Where nothing may be fetched, a benchmark that is not at hand is an error with the command that fetches it."""
     with pytest.raises(InputError, match="hf download google-research-datasets/mbpp"):
         load_benchmark("mbpp", load=no_download)
+
+
+def only(path: Path) -> BenchmarkItem:
+    items = load_benchmark(str(path))
+    assert len(items) == 1
+    return items[0]
+
+
+def passes(item: BenchmarkItem) -> bool:
+    """Whether an item's solution holds against each of its tests, run here: trusted code only."""
+    for test in item.tests:
+        names: dict[str, Any] = {}
+        exec(item.solution, names)
+        exec(test, names)
+    return bool(item.tests)
+
+
+def test_humaneval_items_have_solution_and_tests(tmp_path: Path) -> None:
+    """The prompt continued is the solution; one snippet defines `check`, calls it, and brings a function it needs."""
+    record = {
+        "task_id": "HumanEval/7", "entry_point": "undo", "canonical_solution": "    return text[::-1]\n",
+        "prompt": 'def do(text):\n    return text[::-1]\n\n\ndef undo(text):\n    """Undoes `do`."""\n',
+        "test": "METADATA = {}\n\ndef check(candidate):\n    assert candidate(do('ab')) == 'ab'\n",
+    }  # fmt: skip
+    item = only(write(tmp_path / "he.jsonl", [record]))
+    assert (item.question, item.entry_point) == (record["prompt"], "undo")
+    assert passes(item)
+    exec(item.tests[0], {"undo": lambda text: text[::-1]})
+
+
+def test_humanevalpack_tests_are_of_python_only(tmp_path: Path) -> None:
+    """The buggy code is no solution, and the tests of other languages are left out."""
+    record = {
+        "task_id": "Python/1", "prompt": "def f(x):\n", "canonical_solution": "    return x\n", "entry_point": "f",
+        "buggy_solution": "    return -x\n", "test": "def check(f):\n    assert f(1) == 1\n\ncheck(f)",
+    }  # fmt: skip
+    python, script = load_benchmark(str(write(tmp_path / "p.jsonl", [record, record | {"task_id": "JavaScript/1"}])))
+    assert passes(python) and "-x" not in python.solution
+    assert (script.tests, script.solution) == ((), python.solution)
+
+
+@pytest.mark.parametrize("question", ["text", "prompt"])
+def test_mbpp_tests_have_their_setup(tmp_path: Path, question: str) -> None:
+    """Each assert is a snippet below set-up code or imports; the entry point is what the code defines and they call."""
+    record = {
+        question: "Sort.", "code": "def same(x):\r\n    return x\r\ndef order(x):\r\n    return sorted(same(x))",
+        "test_list": ["assert order([2, 1]) == [1, TWO]", "assert set(order([])) == set()"],
+        "test_setup_code": "TWO = 2", "test_imports": ["import math"], "task_id": 5,
+    }  # fmt: skip
+    item = only(write(tmp_path / "m.jsonl", [record]))
+    assert (item.item, item.question, item.entry_point) == ("5", "Sort.", "order")
+    assert item.tests[0] == "import math\nTWO = 2\nassert order([2, 1]) == [1, TWO]"
+    assert len(item.tests) == 2 and passes(item)
+
+
+def test_the_plus_sets_have_their_own_tests(tmp_path: Path) -> None:
+    """MBPP+ keeps the asserts and adds its program over many inputs."""
+    record = {
+        "task_id": 2, "code": "def f(x):\n    return x", "prompt": "Write f.", "test_imports": [],
+        "test_list": ["assert f(1) == 1"], "test": "inputs = [[1], [2]]\nfor x, in inputs:\n    assert f(x) == x",
+    }  # fmt: skip
+    item = only(write(tmp_path / "mbpp-plus.parquet", [record]))
+    assert len(item.tests) == 2 and passes(item)
+
+
+def test_apps_programs_have_cases(tmp_path: Path) -> None:
+    """The first solution is the solution; inputs and outputs are what a program reads and prints."""
+    record = {
+        "problem_id": 4, "question": "Double it.", "solutions": json.dumps(["print(2 * int(input()))", "other"]),
+        "input_output": json.dumps({"inputs": ["2\n", ["3", "4"]], "outputs": ["4\n", ["6"]]}),
+        "difficulty": "interview", "url": "", "starter_code": "",
+    }  # fmt: skip
+    item = only(write(tmp_path / "apps.jsonl", [record]))
+    assert (item.item, item.solution, item.tests) == ("4", "print(2 * int(input()))", ())
+    assert item.cases == (Case("2\n", "4\n"), Case("3\n4", "6"))
+
+
+def test_apps_functions_have_asserts(tmp_path: Path) -> None:
+    """Where a function is named its arguments are called; an expected list counts as itself or its first element."""
+    facts = {"fn_name": "twice", "inputs": [[2], ["a"]], "outputs": [[4], "aa"]}
+    record = {
+        "question": "Twice.",
+        "solutions": '["def twice(x):\\n    return 2 * x"]',
+        "input_output": json.dumps(facts),
+    }
+    item = only(write(tmp_path / "apps.jsonl", [record]))
+    assert (item.entry_point, item.cases) == ("twice", ())
+    assert item.tests == ("assert twice(2) in [[4], 4]", "assert twice('a') == 'aa'") and passes(item)
+
+
+@pytest.mark.parametrize("broken", ["", "{", None, '{"inputs": [1' + "0" * 5000 + "]}"])
+def test_apps_without_answers_keep_the_question(tmp_path: Path, broken: str | None) -> None:
+    """Empty or unreadable JSON, as APPS has it, leaves solution and tests empty."""
+    records = [{"question": "Q", "solutions": broken, "input_output": broken}]
+    assert only(write(tmp_path / "apps.json", records)) == BenchmarkItem("apps", "apps.json:0", "Q")
+
+
+def test_livecodebench_reads_public_cases_only(tmp_path: Path) -> None:
+    """Programs get cases, functions asserts; the pickled private cases are not opened."""
+    shared = {"question_title": "T", "private_test_cases": "eJxrYJ", "starter_code": "", "platform": "leetcode"}
+    program = shared | {
+        "question_id": "a", "question_content": "Print it.", "metadata": "{}",
+        "public_test_cases": '[{"input": "1", "output": "1", "testtype": "stdin"}]',
+    }  # fmt: skip
+    function = program | {
+        "question_id": "b", "metadata": '{"func_name": "add"}',
+        "public_test_cases": json.dumps([{"input": "[1, 2]\ntrue", "output": "3", "testtype": "functional"}]),
+    }  # fmt: skip
+    first, second = load_benchmark(str(write(tmp_path / "lcb.jsonl", [program, function])))
+    assert (first.cases, first.tests, first.solution) == ((Case("1", "1"),), (), "")
+    assert (second.tests, second.entry_point) == (("assert add([1, 2], True) == 3",), "add")
+
+
+def test_bigcodebench_runs_its_unittest_class(tmp_path: Path) -> None:
+    """The one snippet runs the class and asserts that it was successful."""
+    record = {
+        "task_id": "BigCodeBench/0", "complete_prompt": "def task_func(x):\n", "instruct_prompt": "Write it.",
+        "canonical_solution": "    return x\n", "code_prompt": "def task_func(x):\n", "entry_point": "task_func",
+        "test": "import unittest\nclass TestCases(unittest.TestCase):\n    def test_1(self):\n"
+        "        self.assertEqual(task_func(1), 1)\n",
+    }  # fmt: skip
+    item = only(write(tmp_path / "bcb.parquet", [record]))
+    assert passes(item)
+    with pytest.raises(AssertionError):
+        exec(item.tests[0], {"task_func": lambda x: 2})
+
+
+def test_multipl_e_has_prompts_only(tmp_path: Path) -> None:
+    """Tests in another language are no tests here."""
+    record = {
+        "name": "HumanEval_0", "language": "rs", "prompt": "fn f() {", "doctests": "keep", "original": "x.py",
+        "prompt_terminology": "reworded", "tests": "}\nfn main() {}", "stop_tokens": ["\n}"],
+    }  # fmt: skip
+    assert only(write(tmp_path / "rs.jsonl", [record])) == BenchmarkItem("rs", "HumanEval_0", "fn f() {")
+
+
+def test_an_answer_is_never_the_question(tmp_path: Path) -> None:
+    """GSM8K's answers are in no field of an item."""
+    item = only(write(tmp_path / "gsm8k.jsonl", [{"question": "How many?", "answer": "#### 3"}]))
+    assert item == BenchmarkItem("gsm8k", "gsm8k.jsonl:0", "How many?")
+
+
+def test_a_file_in_our_own_terms(tmp_path: Path) -> None:
+    """Columns question, solution, tests (and entry_point) are read as they are named."""
+    record = {"question": "Q", "solution": "def f(): return 1", "tests": ["assert f() == 1"]}
+    item = only(write(tmp_path / "mine.parquet", [record]))
+    assert item == BenchmarkItem("mine", "mine.parquet:0", "Q", record["solution"], ("assert f() == 1",), "f")
+
+
+def test_columns_of_a_format_that_hold_something_else(tmp_path: Path) -> None:
+    """A file that has a format's columns and not its contents is an InputError that says which format."""
+    record = {"prompt": "P", "canonical_solution": 3, "test": "T", "entry_point": "f"}
+    with pytest.raises(InputError, match="columns of humaneval, and something else"):
+        load_benchmark(str(write(tmp_path / "odd.jsonl", [record])))
+
+
+def test_the_digest_names_the_content(tmp_path: Path) -> None:
+    """Equal for equal items; another question, test or order is another digest."""
+    path = write(tmp_path / "set.jsonl", RECORDS)
+    items = load_benchmark(str(path))
+    assert digest(items) == digest(load_benchmark(str(path)))
+    assert len({digest(items), digest(items[::-1]), digest(items[:1]), digest(())}) == 4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the benchmarks' own code
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [("humaneval", 164), ("mbpp_original", 974), ("humanevalpack/humanevalpack-python.jsonl", 164)],
+)
+def test_real_solutions_pass_their_own_tests(benchmarks_dir: Path, given: str, count: int) -> None:
+    """Every item of the real files has a solution, an entry point and tests that the solution passes."""
+    items = load_benchmark(str(benchmarks_dir / given))
+    assert [item.item for item in items if not (item.entry_point and passes(item))] == []
+    assert len(items) == count

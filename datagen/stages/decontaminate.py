@@ -1,7 +1,8 @@
-"""Finds and drops rows that overlap a benchmark, as OpenAI did it, with one guard added where it acts.
+"""Finds rows that overlap a benchmark and drops them: scan, then (elsewhere) verify, then apply.
 
-Source of the method: OpenAI, "GPT-4 Technical Report" (arXiv 2303.08774), appendix C. Letters and digits only, three
-random 50-character substrings of each benchmark question (the whole if shorter), a match if one is inside the row.
+`scan` makes two reports side by side. `openai` is OpenAI's procedure to the letter, for comparison; `openai-min20` is
+the same where it acts. `strong` looks at every window, at rare 5-grams, at whole short items and at the shape of
+solutions. Execution and a judge add hits of their own; `apply` drops what any acting method found.
 """
 
 from __future__ import annotations
@@ -13,65 +14,103 @@ import polars as pl
 
 from datagen.config import DecontaminateConfig
 from datagen.errors import UsageError
-from datagen.models import seed_for
-from datagen.sets import BenchmarkItem, Selection
+from datagen.overlap import ACTING, COMMON, HITS, STRONG, UNRESOLVED, acting, ids_of, processed, scan_rows, substrings
+from datagen.overlap.scan import Scanned
+from datagen.sets import BenchmarkItem, Selection, digest
 
-HITS = {"source_id": pl.String, "method": pl.String, "benchmark": pl.String, "item": pl.String, "span": pl.String}
-DROPPED = ("source_id", "reason", "detail", "text", "method", "benchmark", "item", "span")
-_PATTERNS = {"number": pl.Int64, "benchmark": pl.String, "item": pl.String, "long": pl.Boolean, "span": pl.String}
+__all__ = ["DROPPED", "HITS", "apply", "decontaminate", "processed", "report", "scan", "substrings"]
+
+DROPPED = (
+    "source_id", "reason", "detail", "text", "method", "benchmark", "item", "field", "start", "end", "span", "score",
+)  # fmt: skip
+_MARKS = {"overlap_reason": pl.String, "overlap": pl.String}
 
 
-def processed(text: pl.Series) -> pl.Series:
-    """Each text without all that is not a letter or digit (Unicode categories L and N); case stays, null is ""."""
-    return text.fill_null("").str.replace_all(r"[^\p{L}\p{N}]+", "")
+def scan(
+    rows: pl.DataFrame,
+    items: Sequence[BenchmarkItem],
+    config: DecontaminateConfig,
+    *,
+    seed: int,
+    columns: Sequence[str] = (),
+) -> Scanned:
+    """The hits of both reports in each of the columns (default: question, solution, tests), and the items' coverage.
 
-
-def scan(rows: pl.DataFrame, items: Sequence[BenchmarkItem], config: DecontaminateConfig, *, seed: int) -> pl.DataFrame:
-    """The hits: source_id, method, benchmark, item and span (the processed substring found), one per row, item, method.
-
-    Method `openai` is the procedure to the letter, for comparison. Method `openai-min20` (the number is
-    `config.minimum`) is the same with the same substrings, except that items of fewer processed characters match
-    nothing. An item without a letter or digit never matches. In the order of rows, items; `openai` first. The
-    substrings depend on the seed and the item only, so other rows or benchmarks beside it change nothing. UsageError
-    for a setting under 1.
+    One hit per row, item, method and field (`openai`: per row, item and method), in the order of rows, items, methods.
+    Method `openai` is the procedure to the letter. Method `openai-min20` (the number is `config.minimum`) is the same
+    with the same substrings, except that items of fewer processed characters match nothing. An item without a letter or
+    digit never matches. The substrings depend on the seed and the item only, so other rows or benchmarks beside it
+    change nothing. UsageError for a setting under 1.
     """
     _check(config)
-    patterns = _patterns(items, config, seed)
-    if patterns.is_empty():
-        return pl.DataFrame(schema=HITS)
-    found = _found(rows["id"], processed(_texts(rows)), patterns)
-    acting = f"openai-min{config.minimum}"
-    hits = [
-        found.with_columns(method=pl.lit("openai"), rank=0),
-        found.filter("long").with_columns(method=pl.lit(acting), rank=1),
-    ]
-    return pl.concat(hits).sort("row", "number", "rank").select(*HITS)
+    return scan_rows(rows, items, config, seed=seed, columns=columns)
+
+
+def apply(rows: pl.DataFrame, hits: pl.DataFrame, config: DecontaminateConfig, *, mark: bool = False) -> Selection:
+    """Drops the rows with a hit of an acting method as `contaminated`, of others those that are `unresolved`.
+
+    The hits are those of `scan` and whatever verified them. A dropped row names its first hit. `mark`: all rows are
+    kept, with the columns overlap_reason and overlap (which hit), both null for a clean row.
+    """
+    acts = pl.col("method").is_in([acting(config), *ACTING])
+    chosen = hits.with_columns(
+        reason=pl.when(acts)
+        .then(pl.lit("contaminated"))
+        .when(pl.col("method") == UNRESOLVED)
+        .then(pl.lit("unresolved"))
+    )
+    ordered = chosen.filter(pl.col("reason").is_not_null()).sort("reason", maintain_order=True)
+    first = ordered.unique("source_id", keep="first", maintain_order=True).with_columns(
+        detail=pl.format("{} of {} by {}: {}", "item", "benchmark", "method", pl.col("span").fill_null("the whole row"))
+    )
+    ids = ids_of(rows)
+    if mark:
+        return Selection(_marked(rows, ids, first), _dropped(rows.clear(), ids.clear(), first))
+    found = ids.is_in(first["source_id"].implode())
+    return Selection(rows.filter(~found), _dropped(rows.filter(found), ids.filter(found), first))
 
 
 def decontaminate(
-    rows: pl.DataFrame, items: Sequence[BenchmarkItem], config: DecontaminateConfig, *, seed: int
+    rows: pl.DataFrame,
+    items: Sequence[BenchmarkItem],
+    config: DecontaminateConfig,
+    *,
+    seed: int,
+    further: pl.DataFrame | None = None,
 ) -> tuple[Selection, pl.DataFrame, dict[str, Any]]:
-    """Drops the rows that `openai-min20` hits; also returns every hit of `scan` and a report of plain JSON data.
+    """Scan and apply in one; also returns every hit, those of `further` included, and a report of plain JSON data."""
+    scanned = scan(rows, items, config, seed=seed)
+    hits = scanned.hits if further is None else pl.concat([scanned.hits, further.select(*HITS)])
+    return apply(rows, hits, config), hits, report(rows, items, Scanned(hits, scanned.coverage), config, seed)
 
-    A dropped row names its first hit. The report counts, per method and benchmark, the items, those too short to act,
-    the rows hit and the items hit.
+
+def report(
+    rows: pl.DataFrame, items: Sequence[BenchmarkItem], scanned: Scanned, config: DecontaminateConfig, seed: int
+) -> dict[str, Any]:
+    """Plain JSON data: per method and benchmark the items, those that it cannot check, the rows hit and the items hit.
+
+    In `methods`, strong is all its methods together; `strong` tells them apart. `unchecked`: the items that none of the
+    acting ones can check, execution and judge aside. `digests` name what was loaded.
     """
-    hits = scan(rows, items, config, seed=seed)
-    acting = f"openai-min{config.minimum}"
-    first = hits.filter(pl.col("method") == acting).unique("source_id", keep="first", maintain_order=True)
-    contaminated = rows["id"].cast(pl.String).is_in(first["source_id"].to_list())
-    selection = Selection(rows.filter(~contaminated), _dropped(rows.filter(contaminated), first))
-    return selection, hits, _report(rows, items, hits, config, seed)
+    names = list(dict.fromkeys(item.benchmark for item in items))
+    others = [name for name in ("execution", "judge", UNRESOLVED) if name in scanned.hits["method"]]
+    methods = {name: (name,) for name in ("openai", acting(config))} | {"strong": STRONG}
+    methods |= {name: (name,) for name in others}
 
+    def counted(methods: Sequence[str]) -> dict[str, Any]:
+        return {name: _counts(name, scanned, methods) for name in names}
 
-def substrings(text: str, item: BenchmarkItem, config: DecontaminateConfig, seed: int) -> list[str]:
-    """The drawn substrings of an item's processed text: with replacement, or the whole text where it is no longer."""
-    places = len(text) - config.length + 1
-    if places <= 1:
-        return [text]
-    name = f"{item.benchmark}/{item.item}"
-    starts = [seed_for(seed, "decontaminate", name, str(draw)) % places for draw in range(config.substrings)]
-    return [text[start : start + config.length] for start in starts]
+    return {
+        "rows": len(rows),
+        "seed": seed,
+        "substrings": config.substrings,
+        "length": config.length,
+        "acts": [acting(config), *ACTING],
+        "digests": {name: digest([item for item in items if item.benchmark == name]) for name in names},
+        "unchecked": {name: _unchecked(scanned.coverage, name, config) for name in names},
+        "methods": {label: counted(own) for label, own in methods.items()},
+        "strong": {method: _without_names(counted((method,))) for method in (*STRONG, COMMON)},
+    }
 
 
 def _check(config: DecontaminateConfig) -> None:
@@ -80,73 +119,42 @@ def _check(config: DecontaminateConfig) -> None:
             raise UsageError(f"{name} = {value} is less than 1", hint="Leave it out for the published procedure")
 
 
-def _texts(rows: pl.DataFrame) -> pl.Series:
-    """Question, solution and tests of each row as one text."""
-    tests = pl.col("tests").cast(pl.List(pl.String)).list.join("\n")
-    parts = (pl.col("question").cast(pl.String), pl.col("solution").cast(pl.String), tests)
-    return rows.select(text=pl.concat_str(parts, separator="\n", ignore_nulls=True))["text"]
+def _dropped(rows: pl.DataFrame, ids: pl.Series, first: pl.DataFrame) -> pl.DataFrame:
+    text = next((name for name in ("question", "text", "prompt", "solution") if name in rows.columns), rows.columns[0])
+    texts = pl.DataFrame({"source_id": ids, "text": rows[text].cast(pl.String, strict=False)})
+    return texts.join(first, on="source_id", how="left", maintain_order="left").select(*DROPPED)
 
 
-def _patterns(items: Sequence[BenchmarkItem], config: DecontaminateConfig, seed: int) -> pl.DataFrame:
-    """What is looked for: one line per drawn substring; `long` where the item acts, `number` is the item's place."""
-    texts = processed(pl.Series([item.question for item in items], dtype=pl.String)).to_list()
-    lines = [
-        (number, item.benchmark, item.item, len(text) >= config.minimum, span)
-        for number, (item, text) in enumerate(zip(items, texts, strict=True))
-        for span in substrings(text, item, config, seed)
-        if span  # an empty string is inside every text
-    ]
-    return pl.DataFrame(lines, schema=_PATTERNS, orient="row")
+def _marked(rows: pl.DataFrame, ids: pl.Series, first: pl.DataFrame) -> pl.DataFrame:
+    about = first.select("source_id", overlap_reason="reason", overlap="detail").cast(_MARKS)  # type: ignore[arg-type]
+    joined = pl.DataFrame({"source_id": ids}).join(about, on="source_id", how="left", maintain_order="left")
+    return rows.with_columns(joined["overlap_reason"], joined["overlap"])
 
 
-def _found(ids: pl.Series, texts: pl.Series, patterns: pl.DataFrame) -> pl.DataFrame:
-    """The first drawn pattern of each item found in each text; columns of _PATTERNS, source_id and row."""
-    spans = patterns["span"].unique(maintain_order=True).to_list()
-    frame = pl.DataFrame({"source_id": ids.cast(pl.String), "text": texts}).with_row_index("row")
-    some = frame.filter(pl.col("text").str.contains_any(spans))
-    matched = some.select(
-        "row", "source_id", span=pl.col("text").str.extract_many(spans, overlapping=True).list.unique()
-    )
-    drawn = patterns.with_row_index("draw")
-    return (
-        matched.explode("span")
-        .join(drawn, on="span", maintain_order="left_right")
-        .sort("row", "draw")
-        .unique(["row", "number"], keep="first", maintain_order=True)
-    )
+def _checkable(coverage: pl.DataFrame, methods: Sequence[str]) -> pl.Series:
+    known = [name for name in methods if name in coverage.columns]
+    if not known:
+        return pl.repeat(True, len(coverage), eager=True)
+    return coverage.select(pl.any_horizontal(known)).to_series()
 
 
-def _dropped(rows: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
-    detail = pl.format("{} of {} by {}: {}", "item", "benchmark", "method", "span")
-    texts = rows.select(source_id=pl.col("id").cast(pl.String), text="question")
-    joined = texts.join(first, on="source_id", how="left", maintain_order="left")
-    return joined.with_columns(reason=pl.lit("contaminated"), detail=detail).select(*DROPPED)
+def _unchecked(coverage: pl.DataFrame, benchmark: str, config: DecontaminateConfig) -> list[str]:
+    own = coverage.filter(pl.col("benchmark") == benchmark)
+    return own.filter(~_checkable(own, [acting(config), *STRONG]))["item"].to_list()
 
 
-def _report(
-    rows: pl.DataFrame, items: Sequence[BenchmarkItem], hits: pl.DataFrame, config: DecontaminateConfig, seed: int
-) -> dict[str, Any]:
-    methods = {"openai": 1, f"openai-min{config.minimum}": config.minimum}
-    names = list(dict.fromkeys(item.benchmark for item in items))
+def _without_names(counts: dict[str, Any]) -> dict[str, Any]:
+    """The numbers only: most methods cannot find most items of some benchmark, and the coverage says which."""
     return {
-        "rows": len(rows),
-        "seed": seed,
-        "substrings": config.substrings,
-        "length": config.length,
-        "acts": f"openai-min{config.minimum}",
-        "methods": {
-            method: {name: _counts(name, items, hits.filter(pl.col("method") == method), least) for name in names}
-            for method, least in methods.items()
-        },
+        name: {key: value for key, value in one.items() if key != "too_short_items"} for name, one in counts.items()
     }
 
 
-def _counts(benchmark: str, items: Sequence[BenchmarkItem], hits: pl.DataFrame, least: int) -> dict[str, Any]:
-    """One benchmark's line: coverage (items, too short to act and which) and hits."""
-    own = [item for item in items if item.benchmark == benchmark]
-    lengths = processed(pl.Series([item.question for item in own], dtype=pl.String)).str.len_chars().to_list()
-    short = [item.item for item, length in zip(own, lengths, strict=True) if length < least]
-    of_this = hits.filter(pl.col("benchmark") == benchmark)
+def _counts(benchmark: str, scanned: Scanned, methods: Sequence[str]) -> dict[str, Any]:
+    """One benchmark's line: coverage (items, those that cannot be checked and which) and hits."""
+    own = scanned.coverage.filter(pl.col("benchmark") == benchmark)
+    short = own.filter(~_checkable(own, methods))["item"].to_list()
+    of_this = scanned.hits.filter((pl.col("benchmark") == benchmark) & pl.col("method").is_in(methods))
     return {
         "items": len(own),
         "too_short": len(short),

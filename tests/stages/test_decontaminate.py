@@ -1,4 +1,4 @@
-"""What `scan` and `decontaminate` promise: OpenAI's procedure to the letter, and a minimum length where it acts."""
+"""What `scan`, `apply` and `decontaminate` promise: OpenAI's procedure to the letter, the strong report, the drops."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from datagen.benchmarks import load_benchmark
 from datagen.config import DecontaminateConfig
 from datagen.errors import UsageError
 from datagen.models import REASONS
+from datagen.overlap import STRONG
 from datagen.sets import BenchmarkItem
-from datagen.stages.decontaminate import decontaminate, processed, scan, substrings
+from datagen.stages.decontaminate import HITS, apply, decontaminate, processed, scan, substrings
 
+OPENAI = ("openai", "openai-min20")
 CONFIG = DecontaminateConfig()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -51,6 +53,14 @@ def letters(count: int) -> str:
 def stripped(text: str) -> str:
     """The reference for `processed`."""
     return "".join(character for character in text if unicodedata.category(character)[0] in "LN")
+
+
+def openai(
+    frame: pl.DataFrame, items: Sequence[BenchmarkItem], config: DecontaminateConfig = CONFIG, *, seed: int = 0
+) -> pl.DataFrame:
+    """The hits of OpenAI's procedure, to the letter and with the minimum."""
+    hits = scan(frame, items, config, seed=seed).hits
+    return hits.filter(pl.col("method").str.starts_with("openai"))
 
 
 def naive(frame: pl.DataFrame, items: Sequence[BenchmarkItem], config: DecontaminateConfig, seed: int) -> list[Any]:
@@ -88,17 +98,18 @@ def test_equals_the_naive_reference(texts: list[tuple[str, str, list[str]]], que
     frame = frame.with_columns(id=pl.format("r{}", pl.row_index()))
     items = [item(question, str(number), f"b{number % 2}") for number, question in enumerate(questions)]
     config = DecontaminateConfig(length=8, minimum=4)
-    assert scan(frame, items, config, seed=seed).rows() == naive(frame, items, config, seed)
+    hits = openai(frame, items, config, seed=seed).with_columns(span=processed(pl.col("span")))
+    assert hits.select("source_id", "method", "benchmark", "item", "span").rows() == naive(frame, items, config, seed)
 
 
 @pytest.mark.parametrize("length", [0, 1, 19, 20, 49, 50, 51, 52, 200])
 def test_lengths_around_the_limits(length: int) -> None:
     """A verbatim copy is found at every length but 0, where nothing matches; only from 20 on does it act."""
     question = letters(length)
-    hits = scan(rows(f"Solve: {question} now"), [item(question)], CONFIG, seed=3)
+    hits = openai(rows(f"Solve: {question} now"), [item(question)], seed=3)
     expected = ["openai"] * (length > 0) + ["openai-min20"] * (length >= 20)
     assert hits["method"].to_list() == expected
-    assert set(hits["span"].str.len_chars()) <= {min(length, 50)}
+    assert set(processed(hits["span"]).str.len_chars()) <= {min(length, 50)}
 
 
 def test_short_items_are_whole_and_long_ones_are_sampled() -> None:
@@ -133,21 +144,25 @@ def test_all_parts_of_a_row_are_searched(where: str) -> None:
         solution=f'"""{copied}"""' if where == "solution" else "pass",
         tests=["assert 1", f"# {copied}"] if where == "tests" else (),
     )
-    assert not scan(frame, [item(copied)], CONFIG, seed=0).is_empty()
+    hits = scan(frame, [item(copied)], CONFIG, seed=0).hits
+    assert set(hits["field"]) == {where}
+    assert set(hits["method"]) == {*OPENAI, "window", "containment"}
 
 
 def test_layout_hides_nothing_but_case_does() -> None:
-    """Other spacing, punctuation and markdown still match; other case does not (OpenAI's procedure keeps case)."""
+    """Other spacing, punctuation and markdown still match; other case escapes OpenAI's procedure only."""
     copied = prose(2)
     frame = rows("**" + copied.replace(" ", ",\r\n - ") + "**", copied.upper())
-    assert set(scan(frame, [item(copied)], CONFIG, seed=0)["source_id"]) == {"r0"}
+    hits = scan(frame, [item(copied)], CONFIG, seed=0).hits
+    assert set(hits.filter(pl.col("method").is_in(OPENAI))["source_id"]) == {"r0"}
+    assert set(hits.filter(pl.col("method").is_in(STRONG))["source_id"]) == {"r0", "r1"}
 
 
 def test_clean_rows_stay_clean() -> None:
     """Unrelated rows are not flagged by items of normal length."""
     frame = rows(*(prose(seed) for seed in range(300)))
     items = [item(prose(1000 + seed), str(seed)) for seed in range(300)]
-    assert scan(frame, items, CONFIG, seed=0).is_empty()
+    assert scan(frame, items, CONFIG, seed=0).hits.is_empty()
 
 
 def test_a_short_item_is_reported_and_acts_on_nothing() -> None:
@@ -170,7 +185,8 @@ def test_each_drop_says_what_it_overlaps() -> None:
     assert (drop["source_id"], drop["text"]) == ("r1", f"Please: {prose(2)}")
     assert drop["reason"] in REASONS
     assert drop["detail"] == f"7 of humaneval by openai-min20: {drop['span']}"
-    assert drop["span"] in stripped(prose(2))
+    assert (drop["field"], drop["text"][drop["start"] : drop["end"]]) == ("question", drop["span"])
+    assert drop["span"] in prose(2)
 
 
 def test_no_row_is_lost_even_with_repeated_ids() -> None:
@@ -180,7 +196,7 @@ def test_no_row_is_lost_even_with_repeated_ids() -> None:
     selection, hits, _ = decontaminate(frame, items, CONFIG, seed=0)
     assert len(selection.kept) + len(selection.dropped) == 3
     assert selection.kept["id"].to_list() == ["b"]
-    assert len(hits) == 2 * 3
+    assert len(hits) == 4 * 3
 
 
 def test_missing_values_are_empty_texts() -> None:
@@ -197,6 +213,61 @@ def test_settings_that_would_find_nothing_are_refused(config: DecontaminateConfi
     """No substrings, substrings of no characters and no minimum are a UsageError that names the setting."""
     with pytest.raises(UsageError, match="is less than 1"):
         decontaminate(rows(prose(1)), [item(prose(1))], config, seed=0)
+
+
+def hit(row: str, method: str, name: str = "0") -> dict[str, Any]:
+    return {"source_id": row, "method": method, "benchmark": "bench", "item": name, "field": "", "score": 1.0}
+
+
+def test_what_verified_the_rows_acts_as_well() -> None:
+    """Hits of execution drop rows that no words gave away; what could not be decided has a reason of its own."""
+    frame = rows(*map(prose, range(4)))
+    more = [hit("r1", "execution"), hit("r2", "unresolved"), hit("r3", "unresolved"), hit("r3", "execution", "1")]
+    further = pl.DataFrame(more, schema=HITS)
+    selection, hits, report = decontaminate(frame, [item(prose(9))], CONFIG, seed=0, further=further)
+    reasons = dict(selection.dropped.select("source_id", "reason").rows())
+    assert reasons == {"r1": "contaminated", "r2": "unresolved", "r3": "contaminated"}
+    assert set(reasons.values()) <= set(REASONS)
+    assert selection.kept["id"].to_list() == ["r0"] and len(hits) == 4
+    assert selection.dropped["detail"][0] == "0 of bench by execution: the whole row"
+    assert report["methods"]["execution"]["bench"]["rows_hit"] == 2
+    assert report["methods"]["unresolved"]["bench"]["rows_hit"] == 2
+
+
+def test_methods_that_only_report_drop_nothing() -> None:
+    """`openai` and `window-common` alone, and methods nobody knows, keep the row."""
+    hits = pl.DataFrame([hit("r0", name) for name in ("openai", "window-common", "else")], schema=HITS)
+    assert len(apply(rows("a"), hits, CONFIG).kept) == 1
+
+
+def test_marking_keeps_every_row() -> None:
+    """With `mark` nothing is dropped; each row says why it would be, null where it would not."""
+    frame = rows(prose(1), "clean", prose(3))
+    hits = scan(frame, [item(prose(1))], CONFIG, seed=0).hits
+    more = pl.DataFrame([hit("r2", "unresolved")], schema=HITS)
+    selection = apply(frame, pl.concat([hits, more]), CONFIG, mark=True)
+    assert selection.kept.drop("overlap_reason", "overlap").equals(frame)
+    assert selection.kept["overlap_reason"].to_list() == ["contaminated", None, "unresolved"]
+    assert selection.dropped.is_empty()
+    assert selection.dropped.schema == apply(frame, hits, CONFIG).dropped.schema
+
+
+def test_the_report_lists_what_nothing_can_check() -> None:
+    """An item that no acting method can find is named; digests tell two versions of a benchmark apart."""
+    items = [item(prose(1), "long"), item("list(t)", "short")]
+    one = decontaminate(rows("q"), items, CONFIG, seed=0)[2]
+    other = decontaminate(rows("q"), items[:1], CONFIG, seed=0)[2]
+    assert one["unchecked"] == {"bench": ["short"]}
+    assert one["digests"] != other["digests"]
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
+    """Each row has the same hits wherever it stands."""
+    frame = rows(prose(1), prose(2) + prose(3), "q", prose(2), prose(1)[:120], "Given a list, " + prose(3))
+    items = [item(prose(number), str(number)) for number in (1, 2, 3)]
+    moved = scan(frame[order], items, CONFIG, seed=0).hits
+    assert sorted(moved.rows()) == sorted(scan(frame, items, CONFIG, seed=0).hits.rows())
 
 
 @pytest.mark.parametrize("items", [[], [item("")], [item(prose(5))]])
@@ -230,8 +301,16 @@ def assert_all_planted_are_found(items: Sequence[BenchmarkItem]) -> None:
     own = {(f"r{number}", one.item) for number, one in enumerate(items)}
     assert own <= set(hits.filter(pl.col("method") == "openai-min20").select("source_id", "item").rows())
     assert selection.kept["id"].to_list() == [f"r{number}" for number in range(len(items), 2 * len(items))]
-    texts = dict(zip(frame["id"], processed(frame["question"]), strict=True))
-    assert all(span in texts[row] for row, span in hits.select("source_id", "span").rows())
+    assert own <= set(hits.filter(pl.col("method").is_in(["window", "whole"])).select("source_id", "item").rows())
+    assert_spans_reproduce(frame, hits)
+
+
+def assert_spans_reproduce(frame: pl.DataFrame, hits: pl.DataFrame) -> None:
+    """Each hit with places names the very text that stands there."""
+    texts = frame.with_columns(pl.col("tests").list.join("\n")) if "tests" in frame.columns else frame
+    known = {row["id"]: row for row in texts.to_dicts()}
+    for hit in hits.filter(pl.col("start").is_not_null()).to_dicts():
+        assert known[hit["source_id"]][hit["field"]][hit["start"] : hit["end"]] == hit["span"]
 
 
 def test_planted_humaneval_is_found() -> None:
