@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from datagen import __version__
 from datagen.errors import InputError, MissingDependency, UsageError
@@ -34,6 +36,7 @@ REPORT = "report.json"
 _KINDS = "Give a .parquet, .jsonl, .jsonl.gz, .json or .json.gz file, or a folder of them"
 _AGAIN = "Fetch or write the file again"
 _LINES, _ARRAYS = SUFFIXES[:4], SUFFIXES[4:]
+_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]")
 
 
@@ -61,7 +64,7 @@ def read_rows(
     Raises InputError for what is missing, corrupt or empty, and where `column` is missing or holds no text.
     """
     path = Path(source).expanduser()
-    if path.exists() or looks_like_a_path(source):
+    if exists(path) or looks_like_a_path(source):
         if revision or subset or split:
             raise UsageError("--revision, --subset and --split are for data sets on the Hub", where=source)
         rows = _read_path(path)
@@ -88,6 +91,14 @@ def looks_like_a_path(source: str) -> bool:
     return source.endswith(SUFFIXES) or source.startswith((".", "/", "~")) or source.count("/") != 1
 
 
+def exists(path: Path) -> bool:
+    """Whether something lies there; a name that no file can have names nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def check_column(rows: pl.DataFrame, column: str, source: str) -> None:
     """InputError, with the closest name or all columns of text, unless `column` is one of text (null is allowed)."""
     textual = [name for name, kind in rows.schema.items() if kind == pl.String]
@@ -107,11 +118,9 @@ def with_ids(rows: pl.DataFrame, column: str) -> pl.Series:
 
 
 def _read_path(path: Path) -> pl.DataFrame:
-    if path.is_dir():
-        return _read_folder(path)
-    if not path.exists():
+    if not exists(path):
         raise InputError("no such file or folder", where=str(path), hint="Check the path; the Hub's are OWNER/NAME")
-    return _read_file(path)
+    return _read_folder(path) if path.is_dir() else _read_file(path)
 
 
 def _read_folder(folder: Path) -> pl.DataFrame:
@@ -139,12 +148,21 @@ def _read_file(path: Path) -> pl.DataFrame:
         raise InputError("not a kind of file that can be read", where=str(path), hint=_KINDS)
     try:
         if path.suffix == ".parquet":
-            return pl.read_parquet(path)
+            return _parquet(path)
         data = path.read_bytes()
         data = gzip.decompress(data) if path.suffix == ".gz" else data
-    except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeError, pa.ArrowException, *_POLARS) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), hint=_AGAIN) from error
     return _from_json(data, path)
+
+
+def _parquet(path: Path) -> pl.DataFrame:
+    """By Arrow, which says what is wrong with a damaged file where Polars' own reader can panic."""
+    table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    table.validate(full=True)  # Polars takes for granted that text is UTF-8
+    rows = pl.from_arrow(table)
+    assert isinstance(rows, pl.DataFrame)  # a table always gives a frame
+    return rows
 
 
 def _from_json(data: bytes, path: Path) -> pl.DataFrame:
@@ -302,9 +320,9 @@ def output(path: Path, command: str) -> Iterator[Output]:
 def check_output(path: Path, command: str) -> None:
     """UsageError if `path` holds a file that this command did not write."""
     hint = "Give another folder with --out, or move it away"
-    if path.exists() and not path.is_dir():
+    if exists(path) and not path.is_dir():
         raise UsageError("is a file, where a folder is to be written", where=str(path), hint=hint)
-    present = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    present = {file.name for file in path.iterdir()} if exists(path) else set()
     report = read_json(path / REPORT, {}) if REPORT in present else {}
     written = set(report.get("files", ())) if isinstance(report, dict) and report.get("command") == command else set()
     if foreign := sorted(present - written):
@@ -314,7 +332,7 @@ def check_output(path: Path, command: str) -> None:
 def beside(source: str, suffix: str) -> Path:
     """Where a command writes unless told: NAME-SUFFIX beside a file or folder, in this folder for a data set."""
     path = Path(source).expanduser()
-    if not path.exists():
+    if not exists(path):
         return Path(f"{source.rpartition('/')[2]}-{suffix}")
     path = path.resolve() if path.name in ("", "..") else path
     stem = path.name if path.is_dir() else path.name.partition(".")[0] or path.name

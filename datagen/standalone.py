@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 
 from datagen.config import DedupConfig, shaping
-from datagen.sources import HubTable, Output, beside, output, read_rows, with_ids
+from datagen.errors import UsageError
+from datagen.sources import HubTable, Output, beside, check_output, exists, output, read_rows, with_ids
 from datagen.stages import dedup as stage
 from datagen.store import Report
 
@@ -45,8 +46,11 @@ class Table:
         )
 
     def folder(self, suffix: str) -> Path:
-        """Where the results go."""
-        return Path(self.out) if self.out else beside(self.source, suffix)
+        """Where the results go; UsageError if a second run would read them as part of the table."""
+        path, source = Path(self.out) if self.out else beside(self.source, suffix), Path(self.source).expanduser()
+        if exists(source) and path.resolve().is_relative_to(source.resolve()):
+            raise UsageError("lies within the table itself", where=f"--out {path}", hint="Give a folder outside of it")
+        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,10 @@ def dedup(table: Table, config: DedupConfig, *, load: Callable[[HubTable], pl.Da
     kept.parquet has the input's columns and order; removed.parquet and clusters.parquet say what went and for what;
     report.json, the counts. Raises InputError for what cannot be read, UsageError for a folder that is someone else's.
     """
-    with output(table.folder("dedup"), DEDUP) as out:
-        rows = table.read(load)
+    path = table.folder("dedup")
+    check_output(path, DEDUP)
+    rows = table.read(load)
+    with output(path, DEDUP) as out:
         removed = _removed(rows, table.column, config)
         report = Report("dedup", len(rows), len(rows), len(rows) - len(removed), dict(Counter(removed["reason"])))
         similarities = histogram(removed, config.threshold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Callable
@@ -139,6 +140,19 @@ def test_bad_files_are_one_line(text: bytes, name: str, says: str, tmp_path: Pat
     """Whatever is wrong with a file, the error is an InputError of one line that names the file and the fault."""
     message = refused(text, name, tmp_path)
     assert says in message and str(tmp_path) in message
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_damaged_file_is_read_or_refused(tmp_path_factory, damage: list[tuple[int, int]]) -> None:
+    """Parquet with any bytes overwritten gives rows or an InputError, never another exception."""
+    path = tmp_path_factory.mktemp("any") / "set.parquet"
+    pl.DataFrame({"question": [f"text {row}" for row in range(200)], "n": range(200)}).write_parquet(path)
+    data = bytearray(path.read_bytes())
+    for place, byte in damage:
+        data[place % len(data)] = byte
+    path.write_bytes(data)
+    with contextlib.suppress(InputError):
+        read(path)
 
 
 def test_a_missing_path_is_no_data_set(tmp_path: Path) -> None:

@@ -149,6 +149,8 @@ def test_a_threshold_of_the_command_line_counts(table: Path) -> None:
     [
         (["set.jsonl", "--column", "qestion"], 3, "Did you mean --column question?"),
         (["missing.jsonl"], 3, "no such file or folder"),
+        (["x" * 5000], 3, "no such file or folder"),
+        ([".", "--out", "inside"], 2, "lies within the table itself"),
         (["set.jsonl", "--out", "."], 2, "set.jsonl, which datagen dedup did not write"),
         (["--column", "question"], 2, "datagen dedup TABLE --column"),
         (["set.jsonl", "--threshold", "2"], 2, "Use 1 or less"),
