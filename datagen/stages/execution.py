@@ -1,0 +1,335 @@
+"""Contamination of meaning: a row whose solution passes a benchmark's own tests solves that benchmark's item, whatever
+its words.
+
+    check  (per benchmark item)  can its tests tell its reference solution from functions that compute nothing?
+    plan   (whole set)           which items' tests each row's functions are run against, and why
+    execute (per row)            runs them: a short look at each item's first test, then all tests of what held
+
+A pass that counts is the sandbox's FULL verdict on all tests of the item, with tests and program apart.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from datagen.config import DecontaminateConfig
+from datagen.extract import syntax
+from datagen.extract.binding import Bindable, bindables, bound, calls_in, normalised, preamble
+from datagen.models import Job, Limits, Outcome, Sandbox, Status, Usage, Verdict, content_id
+from datagen.neighbours import Nearest
+from datagen.sets import BenchmarkItem
+from sandbox.contract import Tier
+
+METHOD = "execution"
+TRIGGERS = ("overlap", "name", "near", "arity")
+"""Why an item's tests were run on a row: a lexical hit, the function's name, a near question, the arity alone."""
+
+STUBS = ("None", "0", "1", "''", "[]", "True", "False", "{}", "()", "args[0]", "args[-1]")
+"""What functions return that compute nothing: constants, and the first and last argument as they are."""
+
+LOOKS = 64
+"""First tests that one job of the sandbox holds: a job of one test costs nearly as much as one of 64."""
+
+FIRST_SECONDS = 0.25
+"""CPU time of a first look: nearly every solution answers within milliseconds."""
+
+MOST_LATE = 8
+"""Tests of one row that may run out of time in first looks; what is left then counts as unanswered."""
+
+_GIVEN_UP_AFTER = 2  # tests that the sandbox ends in one job before it gives up the rest
+_UNANSWERED = frozenset({Status.TIMEOUT, Status.MEMORY, Status.OUTPUT})
+_STUB = "def stub_{number}(*args, **kwargs):\n    return {result}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A benchmark item whose tests can be bound to other functions. `calls` are the ways in which they call it."""
+
+    benchmark: str
+    item: str
+    entry: str
+    tests: tuple[str, ...]
+    solution: str
+    preamble: str = ""
+    calls: tuple[ast.Call, ...] = field(default=(), compare=False)
+
+    @property
+    def id(self) -> str:
+        """Names the item and the text of its tests."""
+        return content_id(self.benchmark, self.item, self.entry, self.solution, *self.tests)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Whether an item can be checked by execution; `problem` says why not, "" if it can."""
+
+    benchmark: str
+    item: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A function of a row and an item whose tests it is run against; `trigger` is one of TRIGGERS."""
+
+    target: Target
+    expression: str
+    start: int
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one row is run against. `id` names the row's program, the items' tests and what is bound to what."""
+
+    id: str
+    source_id: str
+    program: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A row passes all tests of an item, by the function that stands at `start` in its solution."""
+
+    benchmark: str
+    item: str
+    function: str
+    start: int
+    trigger: str
+    tests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How a row did: what it passed, how many pairs were run, which items gave no answer within the limits."""
+
+    source_id: str
+    tried: int
+    passed: tuple[Pass, ...] = ()
+    unanswered: tuple[str, ...] = ()
+
+
+# -- which items can be checked --------------------------------------------------------------------------------------
+
+
+def targets(items: Iterable[BenchmarkItem]) -> tuple[Target, ...]:
+    """The items that have tests and an entry point; items of equal tests and entry point (HumanEval and a data set made
+    from it) are all there, each under its own name.
+    """
+    return tuple(_target(item) for item in items if item.tests and item.entry_point)
+
+
+def _target(item: BenchmarkItem) -> Target:
+    entry = item.entry_point
+    calls = calls_in(item.tests, entry)
+    before = preamble(item.tests, entry, item.solution)
+    return Target(item.benchmark, item.item, entry, item.tests, item.solution, before, calls)
+
+
+async def check(target: Target, *, sandbox: Sandbox, config: DecontaminateConfig) -> Outcome[Checked]:
+    """Whether the item's tests can tell: its own solution (if it has one) passes them, and no stub does.
+
+    Besides STUBS, the one value that all asserts expect, where there is only one, is tried as a constant.
+    """
+    usage, problem = Usage(), ""
+    if target.solution:
+        job = Job(target.solution, target.tests, _limits(config), tier=Tier.SCREEN)
+        verdict = await sandbox.run(job)
+        usage += Usage(cpu_seconds=verdict.cpu_seconds)
+        problem = "" if verdict.passed else f"its own solution does not pass: {verdict.status.value}"
+    if not problem:
+        weak, cost = await _passing_stub(target, sandbox, config)
+        usage, problem = usage + cost, f"return {weak} passes every test" if weak else ""
+    return Outcome(target.id, kept=(Checked(target.benchmark, target.item, problem),), usage=usage)
+
+
+async def _passing_stub(target: Target, sandbox: Sandbox, config: DecontaminateConfig) -> tuple[str, Usage]:
+    """What a stub returns that passes all tests, "" if none does, and the cost."""
+    stubs = (*STUBS, *_only_expected(target.tests))
+    program = "".join(_STUB.format(number=number, result=result) for number, result in enumerate(stubs))
+    usage = Usage()
+    left = list(range(len(stubs)))
+    for test in target.tests:  # a stub that fails one test is out
+        tests = tuple(bound([test], target.entry, f"stub_{number}", target.preamble)[0] for number in left)
+        verdict = await sandbox.run(Job(program, tests, _limits(config), tier=Tier.SCREEN))
+        usage += Usage(cpu_seconds=verdict.cpu_seconds)
+        left = [number for number, result in zip(left, verdict.tests, strict=True) if result.status is Status.PASS]
+        if not left:
+            return "", usage
+    return stubs[left[0]], usage
+
+
+def _only_expected(tests: Sequence[str]) -> tuple[str, ...]:
+    """The literal that every assert compares with, if it is one and the same."""
+    trees = [tree for test in tests if (tree := syntax.parse(test)) is not None]
+    asserts = [node.test for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    values = [a.comparators[0] for a in asserts if isinstance(a, ast.Compare) and len(a.ops) == 1]
+    texts = {syntax.written(value) for value in values}
+    return tuple(texts) if len(texts) == 1 and _is_literal(values[0]) else ()
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+# -- which items each row is run against -----------------------------------------------------------------------------
+
+
+def plan(
+    rows: pl.DataFrame,
+    known: Sequence[Target],
+    near: Nearest | None,
+    overlaps: Iterable[tuple[str, str, str]],
+    *,
+    exhaustive: bool = False,
+) -> Iterator[Trial]:
+    """A trial for each row with something to run, in the order of the rows.
+
+    `near` holds, row by row, the places in `known` of the items with the nearest questions, `overlaps` (id, benchmark,
+    item) of lexical hits; both trigger, and so does a function of the item's name; all need a function that takes the
+    calls of the tests. With `exhaustive` every item whose calls a function takes is run.
+    """
+    finder = _Finder(known, exhaustive)
+    hit: dict[str, set[tuple[str, str]]] = {}
+    for source_id, benchmark, item in overlaps:
+        hit.setdefault(source_id, set()).add((benchmark, item))
+    has_entry = "entry_point" in rows.columns
+    for place, row in enumerate(rows.iter_rows(named=True)):
+        source_id, program = str(row["id"]), row["solution"] or ""
+        functions = bindables(program, (row["entry_point"] or "") if has_entry else "")
+        nearby = {number for number, _ in near.of(place)} if near is not None else set()
+        if pairs := finder.pairs(functions, hit.get(source_id, set()), nearby):
+            yield _trial(source_id, program, pairs)
+
+
+def _trial(source_id: str, program: str, pairs: tuple[Pair, ...]) -> Trial:
+    bindings = (part for pair in pairs for part in (pair.target.id, pair.expression, pair.trigger))
+    return Trial(content_id(source_id, program, *bindings), source_id, program, pairs)
+
+
+class _Finder:
+    """Finds the items that a function may be run against; items that are called alike are looked at once."""
+
+    def __init__(self, known: Sequence[Target], exhaustive: bool) -> None:
+        self._known, self._exhaustive = known, exhaustive
+        self._ways: list[tuple[ast.Call, ...]] = []
+        numbers: dict[str, int] = {}
+        self._way_of = []
+        for target in known:
+            key = ";".join(f"{len(call.args)},{sorted(k.arg or '' for k in call.keywords)}" for call in target.calls)
+            if key not in numbers:
+                numbers[key] = len(self._ways)
+                self._ways.append(target.calls)
+            self._way_of.append(numbers[key])
+        self._of_key: dict[tuple[str, str], list[int]] = {}
+        self._of_name: dict[str, list[int]] = {}
+        for number, target in enumerate(known):
+            self._of_key.setdefault((target.benchmark, target.item), []).append(number)
+            self._of_name.setdefault(normalised(target.entry), []).append(number)
+
+    def pairs(self, functions: Sequence[Bindable], hit: set[tuple[str, str]], nearby: set[int]) -> tuple[Pair, ...]:
+        """The pairs of one row, by the item's number; each function meets an item once, for its first trigger."""
+        overlapping = {number for key in hit for number in self._of_key.get(key, ())}
+        found: list[tuple[int, Pair]] = []
+        for function in functions:
+            fitting = {way for way, calls in enumerate(self._ways) if function.accepts(calls)}
+            named = set(self._of_name.get(normalised(function.name), ()))
+            wanted = range(len(self._known)) if self._exhaustive else overlapping | nearby | named
+            for number in wanted:
+                if self._way_of[number] in fitting:
+                    chosen = (number in overlapping, number in named, number in nearby, True).index(True)
+                    pair = Pair(self._known[number], function.expression, function.start, TRIGGERS[chosen])
+                    found.append((number, pair))
+        return tuple(pair for _, pair in sorted(found, key=lambda one: one[0]))
+
+
+# -- running them ----------------------------------------------------------------------------------------------------
+
+
+async def execute(trial: Trial, *, sandbox: Sandbox, config: DecontaminateConfig) -> Outcome[Tried]:
+    """Runs a row's functions against the items' tests. Raises SandboxError if the sandbox fails."""
+    bench = _Bench(trial.program, sandbox, _limits(config))
+    held, unanswered = await bench.look(trial.pairs)
+    passed: dict[tuple[str, str], Pass] = {}
+    for pair in held:
+        key = (pair.target.benchmark, pair.target.item)
+        if key in passed:
+            continue
+        status = await bench.verdict(pair)
+        if status is Status.PASS:
+            name = pair.expression.rpartition(".")[2]
+            passed[key] = Pass(*key, name, pair.start, pair.trigger, len(pair.target.tests))
+        elif status in _UNANSWERED:
+            unanswered.append(pair)
+    open_ = {(pair.target.benchmark, pair.target.item) for pair in unanswered} - passed.keys()
+    tried = Tried(trial.source_id, len(trial.pairs), tuple(passed.values()), tuple(map(" ".join, sorted(open_))))
+    return Outcome(trial.id, kept=(tried,), usage=bench.usage)
+
+
+def _limits(config: DecontaminateConfig) -> Limits:
+    return Limits(cpu_seconds=config.cpu_seconds)
+
+
+class _Bench:
+    """The sandbox at work on one row's program; remembers what it cost."""
+
+    def __init__(self, program: str, sandbox: Sandbox, limits: Limits) -> None:
+        self._program, self._sandbox, self._limits = program, sandbox, limits
+        self._short = replace(limits, cpu_seconds=min(FIRST_SECONDS, limits.cpu_seconds))
+        self.usage = Usage()
+
+    async def look(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+        """The pairs whose first test held, and those without an answer. Many share a job under a short limit; what that
+        cut short and more than its arity speaks for, runs again alone, under the full one.
+        """
+        held, late = await self._look_shortly(pairs)
+        unanswered = [pair for pair in late if pair.trigger == "arity"]
+        for pair in (pair for pair in late if pair.trigger != "arity"):
+            (status,) = await self._first([pair], self._limits)
+            held += [pair] if status is Status.PASS else []
+            unanswered += [pair] if status in _UNANSWERED else []
+        return held, unanswered
+
+    async def _look_shortly(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+        """As `look`, first round. The sandbox gives the rest of a job up after two tests that it had to end: those are
+        tried again, until MOST_LATE were ended.
+        """
+        held: list[Pair] = []
+        late: list[Pair] = []
+        pending = list(pairs)
+        while pending and len(late) < MOST_LATE:
+            some, pending = pending[:LOOKS], pending[LOOKS:]
+            statuses = list(zip(some, await self._first(some, self._short), strict=True))
+            held += [pair for pair, status in statuses if status is Status.PASS]
+            cut = [pair for pair, status in statuses if status in _UNANSWERED]
+            late, pending = late + cut[:_GIVEN_UP_AFTER], cut[_GIVEN_UP_AFTER:] + pending
+        return held, late + pending
+
+    async def _first(self, pairs: Sequence[Pair], limits: Limits) -> list[Status]:
+        """How the first test of each pair ended, in one job."""
+        tests = tuple(_bound(pair)[0] for pair in pairs)
+        verdict = await self._run(Job(self._program, tests, limits, tier=Tier.SCREEN))
+        return [result.status for result in verdict.tests]
+
+    async def verdict(self, pair: Pair) -> Status:
+        """How the program does on all tests of the item."""
+        return (await self._run(Job(self._program, _bound(pair), self._limits))).status
+
+    async def _run(self, job: Job) -> Verdict:
+        verdict = await self._sandbox.run(job)
+        self.usage += Usage(cpu_seconds=verdict.cpu_seconds)
+        return verdict
+
+
+def _bound(pair: Pair) -> tuple[str, ...]:
+    target = pair.target
+    return bound(target.tests, target.entry, pair.expression, target.preamble)
