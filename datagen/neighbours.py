@@ -30,15 +30,15 @@ Similarities = Callable[[pl.Series], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """For each row, in order, the places of its k nearest items (-1: none) and their cosine similarities, best first."""
+    """For each row, in order, the places of its k nearest items and their cosine similarities, best first."""
 
     places: Integers
     similarities: Floats
 
     def of(self, row: int, least: float = 0.0) -> Iterator[tuple[int, float]]:
-        """Place and similarity of a row's nearest items that are at least that similar."""
+        """Place and similarity of a row's nearest items that are similar at all, and at least that much."""
         for place, similarity in zip(self.places[row].tolist(), self.similarities[row].tolist(), strict=True):
-            if place >= 0 and similarity >= least and similarity > 0:
+            if similarity >= least and similarity > 0:
                 yield place, round(similarity, _DIGITS)
 
 
@@ -50,7 +50,7 @@ def nearest(rows: pl.Series, items: Sequence[str], k: int, *, model: str = "") -
     """
     k = min(k, len(items))
     if k == 0 or not len(rows):
-        return Nearest(np.full((len(rows), 0), -1, np.int64), np.zeros((len(rows), 0), np.float32))
+        return Nearest(np.zeros((len(rows), 0), np.int64), np.zeros((len(rows), 0), np.float32))
     texts = pl.Series(items, dtype=pl.String)
     similar = _embedded(texts, model) if model else _tf_idf(texts)
     blocks = [_best(similar(rows.slice(start, BLOCK)), k) for start in range(0, len(rows), BLOCK)]

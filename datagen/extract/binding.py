@@ -62,25 +62,9 @@ def calls_in(tests: Iterable[str], entry: str) -> tuple[ast.Call, ...]:
     return tuple(shapes[key] for key in sorted(shapes))
 
 
-def bound(tests: Sequence[str], entry: str, expression: str, preamble: str = "") -> tuple[str, ...]:
-    """The tests, each of which takes `expression` of the program for `entry`."""
-    head = "" if expression == entry else f"{entry} = {expression}\n"
-    return tuple(f"{preamble}{head}{test}" for test in tests)
-
-
-def preamble(tests: Sequence[str], entry: str, solution: str) -> str:
-    """The definitions of a reference solution that the tests need beside `entry` (`find_zero` is checked by `poly`)."""
-    tree = syntax.parse(solution)
-    if tree is None:
-        return ""
-    own = [node for node in tree.body if not (isinstance(node, Function) and node.name == entry)]
-    needed = {name for test in tests if (parsed := syntax.parse(test)) is not None for name in _unbound(parsed)}
-    chosen: list[ast.stmt] = []
-    while more := [node for node in own if node not in chosen and syntax.binds(node) & needed]:
-        chosen += more
-        needed |= {name for node in more for name in syntax.loads(node)}
-    chosen = [node for node in own if node in chosen]
-    return "".join(f"{syntax.source_of(solution, node)}\n" for node in chosen)
+def bound(test: str, entry: str, expression: str) -> str:
+    """The test, which takes `expression` of the program for `entry`."""
+    return test if expression == entry else f"{entry} = {expression}\n{test}"
 
 
 def _functions(tree: ast.Module, program: str) -> Iterator[Bindable]:
@@ -129,9 +113,3 @@ def _parameters(tree: ast.Module, entry: str) -> set[str]:
         if isinstance(value, ast.Name) and value.id == entry
     ]
     return {parameters[place].arg for parameters, place in given if place < len(parameters)}
-
-
-def _unbound(tree: ast.Module) -> set[str]:
-    """Names that a test reads and nothing in it binds."""
-    arguments = {a.arg for node in ast.walk(tree) if isinstance(node, ast.arguments) for a in syntax.arguments(node)}
-    return syntax.loads(tree) - syntax.stores(tree) - arguments - syntax.BUILTINS

@@ -18,7 +18,7 @@ import polars as pl
 
 from datagen.config import DecontaminateConfig
 from datagen.extract import syntax
-from datagen.extract.binding import Bindable, bindables, bound, calls_in, normalised, preamble
+from datagen.extract.binding import Bindable, bindables, bound, calls_in, normalised
 from datagen.models import Job, Limits, Outcome, Sandbox, Status, Usage, Verdict, content_id
 from datagen.neighbours import Nearest
 from datagen.sets import BenchmarkItem
@@ -54,7 +54,7 @@ class Target:
     entry: str
     tests: tuple[str, ...]
     solution: str
-    preamble: str = ""
+    question: str
     calls: tuple[ast.Call, ...] = field(default=(), compare=False)
 
     @property
@@ -127,8 +127,7 @@ def targets(items: Iterable[BenchmarkItem]) -> tuple[Target, ...]:
 def _target(item: BenchmarkItem) -> Target:
     entry = item.entry_point
     calls = calls_in(item.tests, entry)
-    before = preamble(item.tests, entry, item.solution)
-    return Target(item.benchmark, item.item, entry, item.tests, item.solution, before, calls)
+    return Target(item.benchmark, item.item, entry, item.tests, item.solution, item.question, calls)
 
 
 async def check(target: Target, *, sandbox: Sandbox, config: DecontaminateConfig) -> Outcome[Checked]:
@@ -155,7 +154,7 @@ async def _passing_stub(target: Target, sandbox: Sandbox, config: DecontaminateC
     usage = Usage()
     left = list(range(len(stubs)))
     for test in target.tests:  # a stub that fails one test is out
-        tests = tuple(bound([test], target.entry, f"stub_{number}", target.preamble)[0] for number in left)
+        tests = tuple(bound(test, target.entry, f"stub_{number}") for number in left)
         verdict = await sandbox.run(Job(program, tests, _limits(config), tier=Tier.SCREEN))
         usage += Usage(cpu_seconds=verdict.cpu_seconds)
         left = [number for number, result in zip(left, verdict.tests, strict=True) if result.status is Status.PASS]
@@ -332,4 +331,4 @@ class _Bench:
 
 def _bound(pair: Pair) -> tuple[str, ...]:
     target = pair.target
-    return bound(target.tests, target.entry, pair.expression, target.preamble)
+    return tuple(bound(test, target.entry, pair.expression) for test in target.tests)

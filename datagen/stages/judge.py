@@ -1,7 +1,7 @@
 """Contamination in other words: a model is asked, in both orders, whether a row and a benchmark item are one task.
 
-Only "yes" twice means contaminated, only "no" twice means clean. Everything else is unresolved, never clean. The idea of
-asking a model about nearest neighbours is that of arXiv 2311.04850; asking twice, and the third answer, are
+Only "yes" twice means contaminated, only "no" twice means clean. Everything else is unresolved, never clean. The idea
+of asking a model about nearest neighbours is that of arXiv 2311.04850; asking twice, and the third answer, are
 this project's.
 """
 
