@@ -1,5 +1,5 @@
-"""Verifies what no scan of words can see: rows whose solution passes a benchmark's tests, and rows that a model calls the
-same task. Each answer is in a ledger the moment it is there, so a run that is killed goes on where it stopped.
+"""Verifies what no scan of words can see: which rows' solutions pass a benchmark's tests, and which rows a model calls
+the same task. Each answer is in a ledger the moment it is there: a run that is killed goes on where it stopped.
 
     4-decontaminate/checkable/   per benchmark item   can its tests tell?            (stages/execution.check)
     4-decontaminate/execution/   per row              what does its solution pass?   (stages/execution.execute)
@@ -53,8 +53,8 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found: `hits` of the methods execution, judge and unresolved, the doubts that are `owed` because a request
-    failed, and for the report `methods` (method -> benchmark -> counts) and `effort`, plain JSON data.
+    """What was found: `hits` of the methods execution, judge and unresolved, and for the report `methods` (method ->
+    benchmark -> counts) and `effort`, plain JSON data. `owed`: doubts whose request failed.
     """
 
     hits: pl.DataFrame = field(default_factory=no_hits)
