@@ -17,7 +17,12 @@ from datagen import neighbours
 from datagen.errors import DatagenError
 from datagen.neighbours import nearest
 
-WORDS = st.lists(st.sampled_from("sum list sort text number tree graph prime the of a Ärger 12".split()), max_size=12)
+WORDS = st.lists(
+    st.sampled_from(
+        ["sum", "list", "sort", "text", "number", "tree", "graph", "prime", "the", "of", "a", "Ärger", "12"]
+    ),
+    max_size=12,
+)
 TEXTS = st.lists(WORDS.map(" ".join), min_size=1, max_size=8)
 
 

@@ -15,16 +15,21 @@ from datagen.extract import naming, syntax
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
+_DELEGATE = "\n\ndef {alias}(*args, **kwargs):\n    return {owner}().{method}(*args, **kwargs)\n"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bindable:
-    """A function of a program: its name, where that stands (characters), the expression that a test calls it by."""
+    """A function of a program: its name, where that stands (characters), the global name that a test takes it by, and
+    what has to stand below the program for that.
+    """
 
     name: str
     start: int
-    expression: str
+    alias: str
     args: ast.arguments
     method: bool = False
+    below: str = ""
 
     def accepts(self, calls: Sequence[ast.Call]) -> bool:
         """Whether it can take every one of these calls, by number and names of arguments."""
@@ -62,9 +67,9 @@ def calls_in(tests: Iterable[str], entry: str) -> tuple[ast.Call, ...]:
     return tuple(shapes[key] for key in sorted(shapes))
 
 
-def bound(test: str, entry: str, expression: str) -> str:
-    """The test, which takes `expression` of the program for `entry`."""
-    return test if expression == entry else f"{entry} = {expression}\n{test}"
+def bound(test: str, entry: str, alias: str) -> str:
+    """The test, which takes `alias` of the program for `entry`."""
+    return test if alias == entry else f"{entry} = {alias}\n{test}"
 
 
 def _functions(tree: ast.Module, program: str) -> Iterator[Bindable]:
@@ -88,7 +93,9 @@ def _methods(tree: ast.Module, program: str) -> Iterator[Bindable]:
         for node in owner.body:
             if isinstance(node, Function) and not node.name.startswith("_"):
                 place, method = _place(program, node.name), not naming.is_static(node)
-                yield Bindable(node.name, place, f"{owner.name}().{node.name}", node.args, method)
+                alias = f"bound_{owner.name}_{node.name}"
+                below = _DELEGATE.format(alias=alias, owner=owner.name, method=node.name)
+                yield Bindable(node.name, place, alias, node.args, method, below)
 
 
 def _place(program: str, name: str) -> int:

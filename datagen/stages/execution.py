@@ -74,11 +74,10 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A function of a row and an item whose tests it is run against; `trigger` is one of TRIGGERS."""
+    """An item and the function of a row that its tests are run against; `trigger` is one of TRIGGERS."""
 
     target: Target
-    expression: str
-    start: int
+    function: Bindable
     trigger: str
 
 
@@ -211,8 +210,9 @@ def plan(
 
 
 def _trial(source_id: str, program: str, pairs: tuple[Pair, ...]) -> Trial:
-    bindings = (part for pair in pairs for part in (pair.target.id, pair.expression, pair.trigger))
-    return Trial(content_id(source_id, program, *bindings), source_id, program, pairs)
+    bindings = (part for pair in pairs for part in (pair.target.id, pair.function.alias, pair.trigger))
+    below = dict.fromkeys(pair.function.below for pair in pairs)
+    return Trial(content_id(source_id, program, *bindings), source_id, program + "".join(below), pairs)
 
 
 class _Finder:
@@ -246,8 +246,7 @@ class _Finder:
             for number in wanted:
                 if self._way_of[number] in fitting:
                     chosen = (number in overlapping, number in named, number in nearby, True).index(True)
-                    pair = Pair(self._known[number], function.expression, function.start, TRIGGERS[chosen])
-                    found.append((number, pair))
+                    found.append((number, Pair(self._known[number], function, TRIGGERS[chosen])))
         return tuple(pair for _, pair in sorted(found, key=lambda one: one[0]))
 
 
@@ -265,8 +264,7 @@ async def execute(trial: Trial, *, sandbox: Sandbox, config: DecontaminateConfig
             continue
         status = await bench.verdict(pair)
         if status is Status.PASS:
-            name = pair.expression.rpartition(".")[2]
-            passed[key] = Pass(*key, name, pair.start, pair.trigger, len(pair.target.tests))
+            passed[key] = Pass(*key, pair.function.name, pair.function.start, pair.trigger, len(pair.target.tests))
         elif status in _UNANSWERED:
             unanswered.append(pair)
     open_ = {(pair.target.benchmark, pair.target.item) for pair in unanswered} - passed.keys()
@@ -331,4 +329,4 @@ class _Bench:
 
 def _bound(pair: Pair) -> tuple[str, ...]:
     target = pair.target
-    return tuple(bound(test, target.entry, pair.expression) for test in target.tests)
+    return tuple(bound(test, target.entry, pair.function.alias) for test in target.tests)

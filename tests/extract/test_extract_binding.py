@@ -1,6 +1,8 @@
-"""What `binding` promises: which functions a benchmark's tests may mean, and that binding touches no name of a program."""
+"""What `binding` promises: which functions a benchmark's tests may mean; binding touches no name of a program."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -30,12 +32,12 @@ class Needy:
 
 
 def names(program: str, entry: str = "") -> list[str]:
-    return [function.expression for function in bindables(program, entry)]
+    return [function.name for function in bindables(program, entry)]
 
 
 def test_public_functions_and_methods_of_plain_classes() -> None:
     """Without an entry point: top-level functions, lambdas and methods of classes that need no arguments."""
-    assert names(PROGRAM) == ["helper", "double", "Solution().twoSum"]
+    assert names(PROGRAM) == ["helper", "double", "twoSum"]
 
 
 def test_entry_point_stands_alone() -> None:
@@ -48,6 +50,20 @@ def test_entry_point_stands_alone() -> None:
 def test_no_function_in_what_is_none(program: str) -> None:
     """What is not Python, or defines nothing, has nothing to bind."""
     assert names(program) == []
+
+
+def test_method_is_called_on_an_object_of_its_own() -> None:
+    """A method is bound by a function that stands below the program and makes an object for each call."""
+    (method,) = bindables(
+        "class Counter:\n    n = 0\n    def up(self, by):\n        self.n += by\n        return self.n\n"
+    )
+    names: dict[str, Any] = {}
+    exec(
+        "class Counter:\n    n = 0\n    def up(self, by):\n        self.n += by\n        return self.n\n"
+        + method.below,
+        names,
+    )
+    assert [names[method.alias](2), names[method.alias](3)] == [2, 3]
 
 
 def test_place_is_where_the_name_is_defined() -> None:
