@@ -136,12 +136,12 @@ class Known:
     async def compiled(self, name: str, sources: Sequence[str], server: Server, seconds: float) -> list[Compiled]:
         """A result for each source: what is known, and the rest from the server."""
         keys = [(name, source) for source in sources]
-        missing = [key for key in dict.fromkeys(keys) if key not in self._codes]
-        found: dict[Key, Compiled] = {}
-        if missing:
+        found: dict[Key, Compiled] = {key: self._codes[key] for key in keys if key in self._codes}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:  # while they are compiled, other jobs may push what is known out
             encoded = [source.encode("utf-8", "surrogatepass") for _, source in missing]
-            found = dict(zip(missing, await server.compile(encoded, seconds), strict=True))
-        codes = [found[key] if key in found else self._codes[key] for key in keys]
+            found |= zip(missing, await server.compile(encoded, seconds), strict=True)
+        codes = [found[key] for key in keys]
         for key, code in zip(keys, codes, strict=True):
             if isinstance(code, bytes) or code.status is Status.ERROR:  # another day there may be more time
                 self._remember(key, code)

@@ -1,7 +1,7 @@
 """Which functions of a program a benchmark's tests could call, and how the tests are made to call one of them.
 
-A test is bound by a line of its own, `entry_point = function`, so that no name of the program is touched: a helper of
-the program that happens to have the benchmark's name stays what it is.
+The program gets an alias of the function below it, and the test a line of its own, `entry_point = alias`. So no name of
+the program is touched: a helper of it that happens to have the benchmark's name stays what it is.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from datagen.extract import naming, syntax
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-_DELEGATE = "\n\ndef {alias}(*args, **kwargs):\n    return {owner}().{method}(*args, **kwargs)\n"
+ALIAS = "bound_candidate_"
+"""What functions are called for tests, with a number: the same in all programs, so that a test is compiled once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bindable:
-    """A function of a program: its name, where that stands (characters), the global name that a test takes it by, and
-    what has to stand below the program for that.
+    """A function of a program: its name, where that stands (characters), the alias that tests call it by, and the
+    template of the alias's definition.
     """
 
     name: str
@@ -29,7 +30,12 @@ class Bindable:
     alias: str
     args: ast.arguments
     method: bool = False
-    below: str = ""
+    definition: str = ""
+
+    @property
+    def below(self) -> str:
+        """What has to stand below the program, so that it knows the alias."""
+        return f"\n\n{self.definition.format(alias=self.alias)}\n"
 
     def accepts(self, calls: Sequence[ast.Call]) -> bool:
         """Whether it can take every one of these calls, by number and names of arguments."""
@@ -43,9 +49,12 @@ def bindables(program: str, entry: str = "") -> tuple[Bindable, ...]:
     tree = syntax.parse(program)
     if tree is None:
         return ()
-    found = [*_functions(tree, program), *_methods(tree, program)]
-    named = [one for one in found if one.name == entry]
-    return tuple(named[-1:] or found)
+    found = [*_functions(tree), *_methods(tree)]
+    chosen = [one for one in found if one[0] == entry][-1:] or found
+    return tuple(
+        Bindable(name, _place(program, name), f"{ALIAS}{number}", args, method, definition)
+        for number, (name, definition, args, method) in enumerate(chosen)
+    )
 
 
 def normalised(name: str) -> str:
@@ -53,31 +62,37 @@ def normalised(name: str) -> str:
     return name.replace("_", "").casefold()
 
 
-def calls_in(tests: Iterable[str], entry: str) -> tuple[ast.Call, ...]:
-    """The calls of `entry` in these tests, one for each way to call it; also under the name of the parameter that a
-    checking function (`check(candidate)`) takes it by.
+def every_call(tests: Iterable[str], entry: str) -> Iterator[ast.Call]:
+    """The calls of `entry` in these tests, in order; also under the name of the parameter that a checking function
+    (`check(candidate)`) takes it by.
     """
-    trees = [tree for test in tests if (tree := syntax.parse(test)) is not None]
-    shapes: dict[tuple[int, tuple[str | None, ...]], ast.Call] = {}
-    for tree in trees:
-        names = {entry} | _parameters(tree, entry)
-        for call in syntax.calls(tree):
-            if isinstance(call.func, ast.Name) and call.func.id in names and not _is_open(call):
-                shapes.setdefault((len(call.args), tuple(sorted(k.arg or "" for k in call.keywords))), call)
-    return tuple(shapes[key] for key in sorted(shapes))
+    for test in tests:
+        if (tree := syntax.parse(test)) is not None:
+            names = {entry} | _parameters(tree, entry)
+            yield from (c for c in syntax.calls(tree) if isinstance(c.func, ast.Name) and c.func.id in names)
+
+
+def calls_in(tests: Iterable[str], entry: str) -> tuple[ast.Call, ...]:
+    """One call of `entry` for each way in which these tests call it, by number and names of arguments."""
+    ways: dict[tuple[int, tuple[str, ...]], ast.Call] = {}
+    for call in every_call(tests, entry):
+        if not _is_open(call):
+            ways.setdefault((len(call.args), tuple(sorted(k.arg or "" for k in call.keywords))), call)
+    return tuple(ways[key] for key in sorted(ways))
 
 
 def bound(test: str, entry: str, alias: str) -> str:
     """The test, which takes `alias` of the program for `entry`."""
-    return test if alias == entry else f"{entry} = {alias}\n{test}"
+    return f"{entry} = {alias}\n{test}"
 
 
-def _functions(tree: ast.Module, program: str) -> Iterator[Bindable]:
+def _functions(tree: ast.Module) -> Iterator[tuple[str, str, ast.arguments, bool]]:
+    """Name, definition of the alias, parameters of each top-level function."""
     for node in tree.body:
         if isinstance(node, Function) and not node.name.startswith("_"):
-            yield Bindable(node.name, _place(program, node.name), node.name, node.args)
+            yield node.name, f"{{alias}} = {node.name}", node.args, False
         elif (named := _lambda(node)) is not None:
-            yield Bindable(named[0], _place(program, named[0]), named[0], named[1])
+            yield named[0], f"{{alias}} = {named[0]}", named[1], False
 
 
 def _lambda(node: ast.stmt) -> tuple[str, ast.arguments] | None:
@@ -88,14 +103,13 @@ def _lambda(node: ast.stmt) -> tuple[str, ast.arguments] | None:
     return None
 
 
-def _methods(tree: ast.Module, program: str) -> Iterator[Bindable]:
+def _methods(tree: ast.Module) -> Iterator[tuple[str, str, ast.arguments, bool]]:
+    """The same of each method of a class that needs no arguments; last, whether the first parameter is the object."""
     for owner in (node for node in tree.body if isinstance(node, ast.ClassDef) and naming.constructible(node)):
         for node in owner.body:
             if isinstance(node, Function) and not node.name.startswith("_"):
-                place, method = _place(program, node.name), not naming.is_static(node)
-                alias = f"bound_{owner.name}_{node.name}"
-                below = _DELEGATE.format(alias=alias, owner=owner.name, method=node.name)
-                yield Bindable(node.name, place, alias, node.args, method, below)
+                call = f"def {{alias}}(*args, **kwargs):\n    return {owner.name}().{node.name}(*args, **kwargs)"
+                yield node.name, call, node.args, not naming.is_static(node)
 
 
 def _place(program: str, name: str) -> int:

@@ -5,7 +5,9 @@ its words.
     plan   (whole set)           which items' tests each row's functions are run against, and why
     execute (per row)            runs them: a short look at each item's first test, then all tests of what held
 
-A pass that counts is the sandbox's FULL verdict on all tests of the item, with tests and program apart.
+A pass that counts is the sandbox's FULL verdict on all tests of the item, with tests and program apart. Tests are often
+too few to tell one function from another (three asserts in MBPP), so that a pass must hold beyond them as well: on inputs
+near those of the tests, the row's function and the item's own solution give the same results.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 
 import polars as pl
 
 from datagen.config import DecontaminateConfig
 from datagen.extract import syntax
 from datagen.extract.binding import Bindable, bindables, bound, calls_in, normalised
+from datagen.extract.inputs import given, variations
 from datagen.models import Job, Limits, Outcome, Sandbox, Status, Usage, Verdict, content_id
 from datagen.neighbours import Nearest
 from datagen.sets import BenchmarkItem
@@ -28,8 +32,22 @@ METHOD = "execution"
 TRIGGERS = ("overlap", "name", "near", "arity")
 """Why an item's tests were run on a row: a lexical hit, the function's name, a near question, the arity alone."""
 
-STUBS = ("None", "0", "1", "''", "[]", "True", "False", "{}", "()", "args[0]", "args[-1]")
-"""What functions return that compute nothing: constants, and the first and last argument as they are."""
+STUBS = (
+    "None", "0", "1", "''", "[]", "True", "False", "{}", "()", "args[0]", "args[-1]", "args[0][0]", "args[0][-1]",
+    "args[0][::-1]", "len(args[0])", "sum(args[0])", "max(args[0])", "min(args[0])", "sorted(args[0])",
+    "sorted(args[0], reverse=True)", "max(args[0], key=len)", "min(args[0], key=len)", "list(args[0])", "set(args[0])",
+    "tuple(args[0])", "str(args[0])", "args[0].upper()", "args[0].lower()", "args[0].split()", "sum(args)", "max(args)",
+    "min(args)", "args[0] in args[1]", "args[1] in args[0]", "args[0] == args[1]",
+)  # fmt: skip
+"""What trivial functions return: constants, an argument as it is or a part of it, the result of one of Python's own
+functions. A row of which that is the whole solution is not contaminated by the item that asks for it."""
+
+VARIATIONS = 40
+"""Inputs beyond the tests on which a row's function and the item's own solution are compared."""
+
+AGREEMENT = 0.95
+"""The share of them, of those that the item's solution can be given, on which both have to agree: two right solutions may
+differ where the item says nothing."""
 
 LOOKS = 64
 """First tests that one job of the sandbox holds: a job of one test costs nearly as much as one of 64."""
@@ -42,12 +60,35 @@ MOST_LATE = 8
 
 _GIVEN_UP_AFTER = 2  # tests that the sandbox ends in one job before it gives up the rest
 _UNANSWERED = frozenset({Status.TIMEOUT, Status.MEMORY, Status.OUTPUT})
+_FEWEST = 5  # inputs to compare on, fewer prove nothing
+_BEYOND = """import copy
+{solution}
+reference = {entry}
+def same(left, right):
+    if isinstance(left, float) or isinstance(right, float):
+        return abs(left - right) <= 1e-6 * max(1.0, abs(left))
+    return left == right
+compared = agreed = 0
+for given in {inputs}:
+    try:
+        expected = reference(*copy.deepcopy(given))
+    except Exception:
+        continue
+    compared += 1
+    try:
+        agreed += bool(same({alias}(*given), expected))
+    except Exception:
+        pass
+assert agreed >= {share} * compared and compared >= {fewest}
+"""
 _STUB = "def stub_{number}(*args, **kwargs):\n    return {result}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A benchmark item whose tests can be bound to other functions. `calls` are the ways in which they call it."""
+    """A benchmark item whose tests can be bound to other functions. `calls` are the ways in which they call it, `inputs`
+    (tuples of arguments, written out) lie near those of the tests: none where the item has no solution to compare with.
+    """
 
     benchmark: str
     item: str
@@ -56,6 +97,7 @@ class Target:
     solution: str
     question: str
     calls: tuple[ast.Call, ...] = field(default=(), compare=False)
+    inputs: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -126,7 +168,11 @@ def targets(items: Iterable[BenchmarkItem]) -> tuple[Target, ...]:
 def _target(item: BenchmarkItem) -> Target:
     entry = item.entry_point
     calls = calls_in(item.tests, entry)
-    return Target(item.benchmark, item.item, entry, item.tests, item.solution, item.question, calls)
+    known = given(item.tests, entry) if item.solution else []
+    inputs = variations(known, VARIATIONS, Random(content_id(item.benchmark, item.item)))
+    return Target(
+        item.benchmark, item.item, entry, item.tests, item.solution, item.question, calls, tuple(map(repr, inputs))
+    )
 
 
 async def check(target: Target, *, sandbox: Sandbox, config: DecontaminateConfig) -> Outcome[Checked]:
@@ -210,7 +256,7 @@ def plan(
 
 
 def _trial(source_id: str, program: str, pairs: tuple[Pair, ...]) -> Trial:
-    bindings = (part for pair in pairs for part in (pair.target.id, pair.function.alias, pair.trigger))
+    bindings = (part for pair in pairs for part in (pair.target.id, pair.function.below, pair.trigger))
     below = dict.fromkeys(pair.function.below for pair in pairs)
     return Trial(content_id(source_id, program, *bindings), source_id, program + "".join(below), pairs)
 
@@ -318,8 +364,11 @@ class _Bench:
         return [result.status for result in verdict.tests]
 
     async def verdict(self, pair: Pair) -> Status:
-        """How the program does on all tests of the item."""
-        return (await self._run(Job(self._program, _bound(pair), self._limits))).status
+        """How the program does on all tests of the item and, if it passes them, beyond them."""
+        status = (await self._run(Job(self._program, _bound(pair), self._limits))).status
+        if status is not Status.PASS or not pair.target.inputs:
+            return status
+        return (await self._run(Job(self._program, (_beyond(pair),), self._limits, tier=Tier.SPLIT))).status
 
     async def _run(self, job: Job) -> Verdict:
         verdict = await self._sandbox.run(job)
@@ -330,3 +379,13 @@ class _Bench:
 def _bound(pair: Pair) -> tuple[str, ...]:
     target = pair.target
     return tuple(bound(test, target.entry, pair.function.alias) for test in target.tests)
+
+
+def _beyond(pair: Pair) -> str:
+    """The test that compares the function with the item's own solution, which runs with the test."""
+    target = pair.target
+    inputs = f"[{', '.join(target.inputs)}]"
+    return _BEYOND.format(
+        solution=target.solution, entry=target.entry, inputs=inputs, alias=pair.function.alias, share=AGREEMENT,
+        fewest=min(_FEWEST, len(target.inputs)),
+    )  # fmt: skip

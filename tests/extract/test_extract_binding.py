@@ -97,9 +97,11 @@ def test_arity_decides(definition: str, fits: bool) -> None:
 
 
 def test_binding_is_a_line_of_the_test() -> None:
-    """A bound test is the test below one assignment; where the names agree already it is the test itself."""
-    assert bound("assert add(1, 2) == 3", "add", "plus") == "add = plus\nassert add(1, 2) == 3"
-    assert bound("assert add(1, 2) == 3", "add", "add") == "assert add(1, 2) == 3"
+    """A bound test is the test below one assignment, and the same for every program."""
+    aliases = {function.alias for program in ("def f(a): pass", "def g(b): pass") for function in bindables(program)}
+    assert [bound("assert add(1) == 2", "add", alias) for alias in aliases] == [
+        "add = bound_candidate_0\nassert add(1) == 2"
+    ]
 
 
 def test_names_are_compared_without_case_and_underscores() -> None:

@@ -43,7 +43,9 @@ async def judged(*texts: str, finish_reason: str = "stop") -> str:
     return outcome.kept[0].answer
 
 
-@pytest.mark.parametrize("text", ["yes", "Yes.", " YES\n", "**yes**", "Answer: yes", "\n\n`yes`", "yes\n\nBoth ask for it."])
+@pytest.mark.parametrize(
+    "text", ["yes", "Yes.", " YES\n", "**yes**", "Answer: yes", "\n\n`yes`", "yes\n\nBoth ask for it."]
+)
 async def test_yes_twice_is_yes(text: str) -> None:
     """A plain yes in both orders is yes, whatever its case and markup."""
     assert await judged(text) == "yes"
@@ -119,7 +121,9 @@ async def test_server_that_answers_no_is_believed() -> None:
     assert (await through_server(FaultServer(says("No.")))).kept[0].answer == "no"
 
 
-@pytest.mark.parametrize("fault", [Fault(delay=2.0), Fault(500, {"error": {"message": "oops"}}), Fault(body={"choices": []})])
+@pytest.mark.parametrize(
+    "fault", [Fault(delay=2.0), Fault(500, {"error": {"message": "oops"}}), Fault(body={"choices": []})]
+)
 async def test_time_out_of_one_order_is_no_answer(fault: Fault) -> None:
     """A server that is silent, broken or empty for one of the two orders leaves the doubt owed: RequestFailed, no no."""
     server = FaultServer(says("no"))
@@ -130,7 +134,9 @@ async def test_time_out_of_one_order_is_no_answer(fault: Fault) -> None:
 
 def test_nearest_items_are_asked_and_settled_rows_are_not() -> None:
     """Each row is asked about its k nearest items over the least similarity; rows in `skip` and empty ones about none."""
-    rows = pl.DataFrame({"id": ["a", "b", "c"], "question": ["largest element of a list", "largest element of a list", ""]})
+    rows = pl.DataFrame(
+        {"id": ["a", "b", "c"], "question": ["largest element of a list", "largest element of a list", ""]}
+    )
     items = [ITEM, BenchmarkItem("bench", "8", "Sort a list."), BenchmarkItem("bench", "9", "Draw a tree.")]
     near = nearest(rows["question"], [item.question for item in items], 2)
     asked = list(doubts(rows, items, near, least=0.1, skip={"b"}))
