@@ -1,0 +1,321 @@
+"""Reads any table of texts - a file, a folder of files, a data set on the Hub - and writes what a command made of it.
+
+`datagen dedup FILE` and its like work on whatever lies there, so all that a stranger's file can hold is met here:
+what comes out is a Polars frame with the table's own columns in its own order, or an InputError of one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import gzip
+import json
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from datagen import __version__
+from datagen.errors import InputError, MissingDependency, UsageError
+from datagen.files import make_folder, read_json, storing, sync_folder, write_json
+from datagen.models import content_id
+from datagen.tables import write_frame
+
+SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz")
+"""The kinds of file that are read; the last two hold an array of objects and count in a folder only without others."""
+
+REPORT = "report.json"
+_KINDS = "Give a .parquet, .jsonl, .jsonl.gz, .json or .json.gz file, or a folder of them"
+_AGAIN = "Fetch or write the file again"
+_LINES, _ARRAYS = SUFFIXES[:4], SUFFIXES[4:]
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]")
+
+
+@dataclass(frozen=True, slots=True)
+class HubTable:
+    """Which part of a data set on the Hub to read; empty: its main revision, its only subset, its train split."""
+
+    id: str
+    revision: str = ""
+    subset: str = ""
+    split: str = ""
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_rows(
+    source: str, *, column: str, revision: str = "", subset: str = "", split: str = "",
+    load: Callable[[HubTable], pl.DataFrame] | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """All rows of a file, of every file of a folder (by name), or of the Hub's OWNER/NAME, with the table's columns.
+
+    What exists as a path is one; `revision`, `subset` and `split` are for the Hub. In JSON a key that a row lacks
+    is null, and a column whose values fit no one type is kept as JSON text. `load` fetches a data set (`load_hub`).
+    Raises InputError for what is missing, corrupt or empty, and where `column` is missing or holds no text.
+    """
+    path = Path(source).expanduser()
+    if path.exists() or looks_like_a_path(source):
+        if revision or subset or split:
+            raise UsageError("--revision, --subset and --split are for data sets on the Hub", where=source)
+        rows = _read_path(path)
+    else:
+        rows = (load or load_hub)(HubTable(source, revision, subset, split))
+    if rows.is_empty():
+        raise InputError("holds no rows", where=source, hint=_AGAIN)
+    check_column(rows, column, source)
+    return rows.with_columns([_series_of_text(rows[name]) for name, kind in rows.schema.items() if not storable(kind)])
+
+
+def storable(kind: pl.DataType) -> bool:
+    """Whether Parquet has a place for such values: it has none for integers of 128 bits and structs without fields."""
+    match kind:
+        case pl.Struct():
+            return bool(kind.fields) and all(storable(field.dtype) for field in kind.fields)  # type: ignore[arg-type]  # an instance of a struct has instances as fields
+        case pl.List() | pl.Array():
+            return storable(kind.inner)  # type: ignore[arg-type]  # as above
+    return kind not in (pl.Int128, pl.UInt128)
+
+
+def looks_like_a_path(source: str) -> bool:
+    """Whether this can only be meant as a path, not as the Hub's OWNER/NAME."""
+    return source.endswith(SUFFIXES) or source.startswith((".", "/", "~")) or source.count("/") != 1
+
+
+def check_column(rows: pl.DataFrame, column: str, source: str) -> None:
+    """InputError, with the closest name or all columns of text, unless `column` is one of text (null is allowed)."""
+    textual = [name for name, kind in rows.schema.items() if kind == pl.String]
+    if column in textual:
+        return
+    what = f"column {column!r} holds {rows.schema[column]}, not text" if column in rows.columns else ""
+    close = difflib.get_close_matches(column, textual, n=1)
+    hint = f"Did you mean --column {close[0]}?" if close else f"Columns of text: {', '.join(textual) or 'none'}"
+    raise InputError(what or f"no column {column!r}", where=source, hint=hint)
+
+
+def with_ids(rows: pl.DataFrame, column: str) -> pl.Series:
+    """A name for each row, as text: its `id` where the table has such a column, else the hash of its text."""
+    if "id" in rows.columns and not rows.schema["id"].is_nested():
+        return rows["id"].cast(pl.String).fill_null("").alias("id")
+    return pl.Series("id", [content_id(text or "") for text in rows[column]], dtype=pl.String)
+
+
+def _read_path(path: Path) -> pl.DataFrame:
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.exists():
+        raise InputError("no such file or folder", where=str(path), hint="Check the path; the Hub's are OWNER/NAME")
+    return _read_file(path)
+
+
+def _read_folder(folder: Path) -> pl.DataFrame:
+    found = [file for file in sorted(folder.rglob("*")) if file.is_file() and not _hidden(file.relative_to(folder))]
+    files = [file for file in found if file.name.endswith(_LINES)]
+    files = files or [file for file in found if file.name.endswith(_ARRAYS)]
+    if not files:
+        raise InputError("the folder holds no file that can be read", where=str(folder), hint=_KINDS)
+    frames = [frame for frame in map(_read_file, files) if not frame.is_empty()] or [pl.DataFrame()]
+    try:
+        return pl.concat(frames, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        hint = "Give the files one by one"
+        raise InputError(
+            f"its files hold columns of different types ({error})", where=str(folder), hint=hint
+        ) from error
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _read_file(path: Path) -> pl.DataFrame:
+    if not path.name.endswith(SUFFIXES):
+        raise InputError("not a kind of file that can be read", where=str(path), hint=_KINDS)
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path)
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path), hint=_AGAIN) from error
+    return _from_json(data, path)
+
+
+def _from_json(data: bytes, path: Path) -> pl.DataFrame:
+    """The rows by the fast reader, else by one that knows what is wrong where; the fast one garbles lone surrogates."""
+    if path.name.endswith(_LINES) and not _LONE_SURROGATE.search(data):
+        with contextlib.suppress(pl.exceptions.PolarsError):
+            return pl.read_ndjson(data, infer_schema_length=None)
+    return _frame(list(_records(data, path)))
+
+
+def _records(data: bytes, path: Path) -> Iterator[Mapping[str, Any]]:
+    """The objects of a JSON array, or of lines of JSON."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"is not UTF-8 ({error.reason} at byte {error.start:,})", where=str(path), hint=_AGAIN
+        ) from error
+    pieces = text.split("\n") if path.name.endswith(_LINES) else [text]
+    for number, piece in enumerate(pieces, start=1):
+        if not piece.strip():
+            continue
+        try:
+            value = json.loads(piece)
+        except (ValueError, RecursionError) as error:
+            line = number + getattr(error, "lineno", 1) - 1
+            what = f"not JSON ({getattr(error, 'msg', error)})"
+            raise InputError(what, where=f"{path}, line {line}", hint=_AGAIN) from error
+        for record in value if isinstance(value, list) else [value]:
+            if not isinstance(record, dict):
+                where = f"{path}, line {number}"
+                raise InputError(
+                    "holds something else than JSON objects", where=where, hint="One object a row is needed"
+                )
+            yield record
+
+
+def _frame(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    names = dict.fromkeys(name for record in records for name in record)
+    return pl.DataFrame([_series(name, [record.get(name) for record in records]) for name in names])
+
+
+def _series(name: str, values: list[Any]) -> pl.Series:
+    """A column of the values' one type; of JSON text where they have none."""
+    try:
+        return pl.Series(name, values, strict=True)
+    except (TypeError, OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError):
+        return _series_of_text(pl.Series(name, values, dtype=pl.Object))
+
+
+def _series_of_text(values: pl.Series) -> pl.Series:
+    return pl.Series(values.name, [_as_text(value) for value in values.to_list()], dtype=pl.String)
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # UTF-8 has no lone surrogates
+
+
+# -- the Hub ----------------------------------------------------------------------------------------------------------
+
+
+def load_hub(table: HubTable) -> pl.DataFrame:
+    """A split of a data set through `datasets`; InputError, saying what to type, if it cannot be had."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingDependency("datasets is not installed", hint="Type: pip install datasets") from error
+    where = f"data set {table.id}"
+    try:
+        splits = datasets.load_dataset(table.id, table.subset or None, revision=table.revision or None)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            f"no path here, and not to be had from the Hub ({_reason(error)})", where=where, hint=_fetch(table, error)
+        ) from error
+    return _rows_of(splits[_split(tuple(splits), table.split, where)])
+
+
+def _split(names: Sequence[str], wanted: str, where: str) -> str:
+    if wanted in names:
+        return wanted
+    if not wanted and ("train" in names or len(names) == 1):
+        return "train" if "train" in names else names[0]
+    raise InputError(f"no split {wanted or 'train'!r}", where=where, hint=f"Give --split one of: {', '.join(names)}")
+
+
+def _rows_of(split: Any) -> pl.DataFrame:
+    rows = split.to_polars()
+    assert isinstance(rows, pl.DataFrame)  # only with batched=True does it give an iterator
+    return rows
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _fetch(table: HubTable, error: BaseException) -> str:
+    if "onfig name" in str(error) or "BuilderConfig" in str(error):
+        return "Give --subset NAME"
+    revision = f" --revision {table.revision}" if table.revision else ""
+    folder = table.id.rpartition("/")[2]
+    command = f"hf download {table.id} --repo-type dataset{revision} --local-dir {folder}"
+    return f"Check the name and the network; where there is one, type: {command} ; then give that folder"
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A folder of results while it is written; `finish` is the last call, and without it nothing appears."""
+
+    path: Path
+    command: str
+    draft: Path
+
+    def table(self, name: str, rows: pl.DataFrame) -> None:
+        """Adds NAME.parquet; StorageError if it cannot be written."""
+        write_frame(self.draft / f"{name}.parquet", rows)
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Writes report.json, which names all files, and puts the folder in its place by a rename."""
+        files = sorted({REPORT, *(file.name for file in self.draft.iterdir())})
+        own = {"command": self.command, "version": __version__, "files": files}
+        write_json(self.draft / REPORT, {**report, **own})
+        old = self.draft.with_name(self.draft.name + ".old")
+        with storing(self.path):
+            shutil.rmtree(old, ignore_errors=True)
+            if self.path.exists():
+                self.path.rename(old)
+            self.draft.rename(self.path)
+            sync_folder(self.path.parent)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def output(path: Path, command: str) -> Iterator[Output]:
+    """A draft beside `path` that takes its place when the body has called `finish`; else what was there is untouched.
+
+    Raises UsageError before anything is done if `path` holds a file that this command did not write.
+    """
+    check_output(path, command)
+    draft = path.with_name(f".{path.name}.part")
+    make_folder(path.parent)
+    shutil.rmtree(draft, ignore_errors=True)
+    make_folder(draft)
+    try:
+        yield Output(path, command, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_output(path: Path, command: str) -> None:
+    """UsageError if `path` holds a file that this command did not write."""
+    hint = "Give another folder with --out, or move it away"
+    if path.exists() and not path.is_dir():
+        raise UsageError("is a file, where a folder is to be written", where=str(path), hint=hint)
+    present = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    report = read_json(path / REPORT, {}) if REPORT in present else {}
+    written = set(report.get("files", ())) if isinstance(report, dict) and report.get("command") == command else set()
+    if foreign := sorted(present - written):
+        raise UsageError(f"holds {foreign[0]}, which {command} did not write", where=str(path), hint=hint)
+
+
+def beside(source: str, suffix: str) -> Path:
+    """Where a command writes unless told: NAME-SUFFIX beside a file or folder, in this folder for a data set."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        return Path(f"{source.rpartition('/')[2]}-{suffix}")
+    path = path.resolve() if path.name in ("", "..") else path
+    stem = path.name if path.is_dir() else path.name.partition(".")[0] or path.name
+    return path.with_name(f"{stem}-{suffix}")

@@ -1,0 +1,141 @@
+"""Commands that work on any table, outside a run: `datagen dedup FILE`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from datagen.config import DedupConfig, shaping
+from datagen.sources import HubTable, Output, beside, output, read_rows, with_ids
+from datagen.stages import dedup as stage
+from datagen.store import Report
+
+DEDUP = "datagen dedup"
+BINS = 10
+
+ABOUT = ("source_id", "row", "reason", "kept_id", "kept_row", "jaccard")
+"""The first columns of removed.parquet; those of the input follow, `input.NAME` where a name is taken."""
+
+CLUSTERS = {
+    "kept_id": pl.String, "kept_row": pl.Int64, "size": pl.Int64, "ids": pl.List(pl.String), "rows": pl.List(pl.Int64),
+}  # fmt: skip
+"""The columns of clusters.parquet: a kept row, how many rows it stands for (itself included), and those it replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Which table a command reads, which column of it, and where its results go ("" : beside it)."""
+
+    source: str
+    column: str = "question"
+    revision: str = ""
+    subset: str = ""
+    split: str = ""
+    out: str = ""
+
+    def read(self, load: Callable[[HubTable], pl.DataFrame] | None = None) -> pl.DataFrame:
+        """Its rows; InputError as in `read_rows`."""
+        return read_rows(
+            self.source, column=self.column, revision=self.revision, subset=self.subset, split=self.split, load=load
+        )
+
+    def folder(self, suffix: str) -> Path:
+        """Where the results go."""
+        return Path(self.out) if self.out else beside(self.source, suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How similar the near-duplicates are to the row that was kept for them, in equal bins, and how many are equal."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    equal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deduplicated:
+    """What `dedup` did: its counts, the similarities, and the folder it wrote."""
+
+    report: Report
+    similarities: Histogram
+    path: Path
+
+
+def dedup(table: Table, config: DedupConfig, *, load: Callable[[HubTable], pl.DataFrame] | None = None) -> Deduplicated:
+    """Drops the equal and similar rows of a table, of which the first in its order stays; writes a folder.
+
+    kept.parquet has the input's columns and order; removed.parquet and clusters.parquet say what went and for what;
+    report.json, the counts. Raises InputError for what cannot be read, UsageError for a folder that is someone else's.
+    """
+    with output(table.folder("dedup"), DEDUP) as out:
+        rows = table.read(load)
+        removed = _removed(rows, table.column, config)
+        report = Report("dedup", len(rows), len(rows), len(rows) - len(removed), dict(Counter(removed["reason"])))
+        similarities = histogram(removed, config.threshold)
+        _write(out, rows, removed)
+        out.finish(_described(table, config, report, similarities))
+    return Deduplicated(report, similarities, out.path)
+
+
+def _removed(rows: pl.DataFrame, column: str, config: DedupConfig) -> pl.DataFrame:
+    """What goes, in the input's order: the columns of ABOUT. The stage knows rows by their number alone."""
+    ids = with_ids(rows, column)
+    numbered = pl.DataFrame({"id": pl.int_range(len(rows), eager=True), "text": rows[column]})
+    dropped = stage.dedup(numbered, config, column="text", priority=("id",)).dropped
+    found = dropped.select(
+        "reason", "jaccard", row=pl.col("source_id").cast(pl.Int64), kept_row=pl.col("kept_id").cast(pl.Int64)
+    ).sort("row")
+    return found.with_columns(source_id=ids.gather(found["row"]), kept_id=_at(ids, found["kept_row"])).select(ABOUT)
+
+
+def _at(ids: pl.Series, rows: pl.Series) -> pl.Series:
+    """The ids of these rows; null for null."""
+    return pl.DataFrame({"row": rows}).select(pl.lit(ids).gather(pl.col("row"))).to_series()
+
+
+def _write(out: Output, rows: pl.DataFrame, removed: pl.DataFrame) -> None:
+    taken = {name: f"input.{name}" for name in rows.columns if name in ABOUT}
+    stays = pl.Series([True]).new_from_index(0, len(rows)).scatter(removed["row"], False)
+    out.table("kept", rows.filter(stays))
+    out.table("removed", pl.concat([removed, rows[removed["row"]].rename(taken)], how="horizontal"))
+    out.table("clusters", clusters(removed))
+
+
+def clusters(removed: pl.DataFrame) -> pl.DataFrame:
+    """The columns of CLUSTERS, the largest first, then in the input's order."""
+    grouped = removed.drop_nulls("kept_row").group_by("kept_row", "kept_id")
+    listed = grouped.agg(size=pl.len().cast(pl.Int64) + 1, ids=pl.col("source_id"), rows=pl.col("row"))
+    return listed.sort(["size", "kept_row"], descending=[True, False]).select(CLUSTERS.keys()).cast(CLUSTERS)  # type: ignore[arg-type]  # a mapping of names to types
+
+
+def histogram(removed: pl.DataFrame, threshold: float) -> Histogram:
+    """BINS bins from the threshold to 1, each with its lower edge, the last with both."""
+    near = removed.filter(pl.col("reason") == "near-duplicate")["jaccard"]
+    edges = tuple(threshold + (1 - threshold) * place / BINS for place in range(BINS + 1))
+    width = (1 - threshold) / BINS
+    places = ((near - threshold) / width).floor().clip(0, BINS - 1) if width else near * 0
+    counts = Counter(int(place) for place in places)
+    equal = int((removed["reason"] == "exact-duplicate").sum())
+    return Histogram(edges, tuple(counts[place] for place in range(BINS)), equal)
+
+
+def draw(found: Histogram, width: int = 40) -> str:
+    """The histogram as plain text, a line for each bin."""
+    most = max(*found.counts, found.equal, 1)
+    lows = [f"{low:.2f} to {high:.2f}" for low, high in zip(found.edges, found.edges[1:], strict=False)]
+    rows = [*zip(lows, found.counts, strict=True), ("equal", found.equal)]
+    digits = max(len(f"{count:,}") for _, count in rows)
+    bars = (f"{name:<12}  {count:>{digits},}  {'#' * -(-width * count // most)}".rstrip() for name, count in rows)
+    return "\n".join(["similarity to the row that was kept", *bars])
+
+
+def _described(table: Table, config: DedupConfig, report: Report, similarities: Histogram) -> dict[str, Any]:
+    """report.json: no clock values, so that equal work is equal bytes."""
+    asked = {key: value for key, value in asdict(table).items() if key != "out" and value}
+    return {"table": asked, "settings": shaping(config), **asdict(report), "similarities": asdict(similarities)}
