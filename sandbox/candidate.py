@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import marshal
 import operator
 import os
 import random
@@ -16,7 +17,7 @@ import types
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sandbox.codec import base_value
 from sandbox.failures import PROGRAM
@@ -27,6 +28,7 @@ from sandbox.table import Table
 from sandbox.wire import Closed, Frames, ProtocolError, unpack_trusted
 
 MODULE = "__candidate__"
+CODE, SOURCE = b"c", b"s"
 SEEDED = 0
 """The seed that the zygote leaves `random` with."""
 LIVE, STABLE, LIBRARY = "live", "stable", "library"
@@ -119,11 +121,11 @@ def _serve(program: types.ModuleType, operation: str, values: list[Any]) -> obje
     return _OPERATIONS[operation](*values) if own is None else own(program, *values)
 
 
-def _load(program: types.ModuleType, source: str, seed: int, names: tuple[str, ...]) -> tuple[Claim, ...]:
+def _load(program: types.ModuleType, part: bytes, seed: int, names: tuple[str, ...]) -> tuple[Claim, ...]:
     """Run the program as a module, so that pickle and dataclasses find it and a `__main__` guard does not run."""
     set_seed(seed)
     sys.modules[MODULE] = program
-    exec(compiled(source), program.__dict__)
+    exec(loaded(part), program.__dict__)
     return tuple(_claim(name, program.__dict__[name]) for name in names if name in program.__dict__)
 
 
@@ -136,6 +138,15 @@ def set_seed(seed: int, *, anew: bool = False) -> None:
 def compiled(source: str) -> types.CodeType:
     """The program's code; SyntaxError, ValueError, RecursionError, MemoryError or OverflowError if it is no Python."""
     return compile(clean(source), PROGRAM, "exec", dont_inherit=True)
+
+
+def loaded(part: bytes) -> types.CodeType:
+    """The code of a program as it was handed over: compiled before (after CODE), or its source (after SOURCE), which
+    raises as `compiled` does.
+    """
+    if part.startswith(CODE):
+        return cast("types.CodeType", marshal.loads(memoryview(part)[1:]))
+    return compiled(part[1:].decode("utf-8", "surrogatepass"))
 
 
 def clean(source: str) -> str:

@@ -1,11 +1,10 @@
 """The compile server: a child of the zygote that turns source into code, for many programs, and runs none of it.
 
 It stays, warm, behind a filter that leaves it memory and its one socket; it is restarted when it dies, and now and
-then anyway. A question's tests are compiled once for all of its candidates, a script once for all of its cases. A
-program that tests call is compiled where it runs: measured, its one use costs less there (0.35 ms of copied memory)
-than here (0.6 ms, most of it for waking two more processes), and nothing of another program comes near it.
+then anyway. A question's tests are compiled once for all of its candidates, a script once for all of its cases,
+programs that tests call many at a time (ahead.py).
 
-One server takes scripts and another tests, so that nothing of a program comes near what judges it.
+One server takes scripts, another tests, a third programs, so that nothing of a program comes near what judges it.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from sandbox.failures import text_of
 from sandbox.snippets import Snippet, prepare
 from sandbox.wire import Closed, Frames, ProtocolError
 
-SCRIPTS, TESTS = "scripts", "tests"
-CODE, REFUSED = b"\0", b"\1"
+SCRIPTS, TESTS, PROGRAMS = "scripts", "tests", "programs"
+CODE, REFUSED, UNSURE = b"\0", b"\1", b"\2"
 CALLS = """
     read write mmap munmap mremap mprotect madvise brk futex exit exit_group rt_sigreturn close clock_gettime getrandom
 """
@@ -32,7 +31,8 @@ _MANY = 200
 def main(descriptor: int, kind: str) -> None:
     """Answer each message of sources with one of results, until the other end closes.
 
-    A result is CODE and marshalled code (for a test: the parts of a Snippet), or REFUSED and the reason.
+    A result is CODE and marshalled code (for a test: the parts of a Snippet), or the reason why there is none: after
+    REFUSED if the source is no Python, after UNSURE if it may be for lack of memory or stack.
     """
     warnings.simplefilter("ignore")
     frames, make, served = Frames(descriptor), _MAKERS[kind], 0
@@ -61,10 +61,11 @@ def _result(source: bytes, make: Callable[[str], bytes]) -> bytes:
     try:
         return CODE + make(source.decode("utf-8", "surrogatepass"))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return REFUSED + text_of(error).encode("utf-8", "backslashreplace")
+        kind = REFUSED if isinstance(error, (SyntaxError, ValueError)) else UNSURE
+        return kind + text_of(error).encode("utf-8", "backslashreplace")
 
 
-def _script(source: str) -> bytes:
+def _whole(source: str) -> bytes:
     return marshal.dumps(compiled(source))
 
 
@@ -72,4 +73,4 @@ def _test(source: str) -> bytes:
     return marshal.dumps(tuple(prepare(source)))
 
 
-_MAKERS: dict[str, Callable[[str], bytes]] = {SCRIPTS: _script, TESTS: _test}
+_MAKERS: dict[str, Callable[[str], bytes]] = {SCRIPTS: _whole, TESTS: _test, PROGRAMS: _whole}

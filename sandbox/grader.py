@@ -118,16 +118,16 @@ def main(seat: Seat) -> None:
 def judge(seat: Seat) -> None:
     """One job, from the verdict's channel back to it; Closed if nobody is there to read the results."""
     sys.modules["pytest"] = _PYTEST
-    seed, source, *tests = seat.channel.receive_job()
+    seed, part, *tests = seat.channel.receive_job()
     snippets = [unpack_snippet(test) for test in tests]
-    run(seat.program, seat.channel, source.decode("utf-8", "surrogatepass"), snippets, int(seed))
+    run(seat.program, seat.channel, part, snippets, int(seed))
 
 
-def run(program: Program, channel: Frames, source: str, snippets: list[Snippet], seed: int) -> None:
+def run(program: Program, channel: Frames, part: bytes, snippets: list[Snippet], seed: int) -> None:
     """All tests in their order, or one report that the program does not load; stops where the program dies."""
     names = frozenset[str]().union(*(snippet.names for snippet in snippets))
     try:
-        claims = cast("Any", program.ask("load", source, seed, tuple(sorted(names))))
+        claims = cast("Any", program.ask("load", part, seed, tuple(sorted(names))))
     except (Closed, ProtocolError) as error:
         channel.send([DIED, UNLOADED, _lost(error)])
     except BaseException as error:  # the program may raise anything while it loads

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from sandbox.candidate import CODE, SOURCE
 from sandbox.contract import Job, Limits, Status, TestResult, Tier, Verdict
 from sandbox.grader import DIED, LOADED, PASS_NODE, RESULT, UNLOADED
 from sandbox.sources import Compiled
@@ -67,13 +68,16 @@ class _Progress:
         return len(self.tests) - len(self.results)
 
 
-async def judge(job: Job, bench: Bench) -> Verdict:
-    """The verdict on a job; what a program does is in it, what the sandbox fails at is raised."""
+async def judge(job: Job, bench: Bench, code: Compiled | None = None) -> Verdict:
+    """The verdict on a job; what a program does is in it, what the sandbox fails at is raised.
+
+    `code` is the program's, or why it has none, where that is known before.
+    """
     if sum(map(len, (job.program, *job.tests))) > MAX_SOURCE:
         return conclude([TestResult(Status.ERROR, f"program and tests exceed {MAX_SOURCE >> 20} MB")] * len(job.tests))
     if not job.tests:
         return conclude([])
-    hearing = _Hearing(job, bench, await bench.compile_tests(job))
+    hearing = _Hearing(job, bench, await bench.compile_tests(job), code)
     return conclude(await hearing.results(), hearing.usage)
 
 
@@ -98,12 +102,14 @@ def passed(results: Sequence[TestResult]) -> bool:
 class _Hearing:
     """One job before its judge."""
 
-    def __init__(self, job: Job, bench: Bench, tests: Sequence[Compiled]) -> None:
+    def __init__(self, job: Job, bench: Bench, tests: Sequence[Compiled], code: Compiled | None) -> None:
         self.usage = Usage()
         self._job = job
         self._bench = bench
         self._tests = tests
-        self._program = job.program.encode("utf-8", "surrogatepass")
+        self._refused = code if isinstance(code, TestResult) else None
+        source = job.program.encode("utf-8", "surrogatepass")
+        self._program = CODE + code if isinstance(code, bytes) else SOURCE + source
 
     async def results(self) -> list[TestResult]:
         """One result per test, of the tiers and seeds that the job asks for."""
@@ -131,6 +137,8 @@ class _Hearing:
     async def _under(self, tier: Tier, seed: int) -> list[TestResult]:
         """One result per test, of one tier and seed."""
         progress = _Progress([test for test in self._tests if isinstance(test, bytes)], self._job.limits)
+        if self._refused is not None:
+            progress.results += [while_loading(self._refused)] * progress.missing
         while progress.missing:
             tests = progress.tests[len(progress.results) :]
             round_ = await self._bench.play(tier, self._program, tests, seed, self._job.limits)

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import TypeVar
 
 import sandbox.kernel as kernel
-from sandbox.compiler import SCRIPTS, TESTS
+from sandbox.ahead import BATCH, Ahead, Ticket
+from sandbox.compiler import PROGRAMS, SCRIPTS, TESTS
 from sandbox.contract import Job, Limits, SandboxError, ScriptJob, Tier, Verdict
 from sandbox.judge import judge
 from sandbox.scripts import judge_script
@@ -32,7 +33,7 @@ Result = TypeVar("Result")
 
 
 class Slot:
-    """Room for one job: a worker for each hash seed in use, started when first needed, replaced when it dies, and two
+    """Room for one job: a worker for each hash seed in use, started when first needed, replaced when it dies, and
     compile servers.
     """
 
@@ -167,6 +168,7 @@ class Pool:
         self._without = tuple(sorted(without))
         self._slots: list[Slot] = []
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        self._lobby = asyncio.Semaphore(2 * BATCH + self._count)
 
     async def __aenter__(self) -> Pool:
         known = Known()
@@ -175,6 +177,8 @@ class Pool:
         self.level = UNSAFE if self._without else setup.level
         others = [Slot(replace(setup, processor=processor), known) for processor in self._processors[1:]]
         self._slots = [first, *others]
+        self._clerk = Slot(replace(setup, processor=None), known)
+        self._ahead = Ahead(Server(PROGRAMS, self._clerk))
         try:
             await asyncio.gather(*(slot.warm() for slot in self._slots))
         except BaseException:
@@ -193,14 +197,25 @@ class Pool:
         """Run one job when a worker is free; SandboxError only if the sandbox itself fails."""
         if not self._slots:
             raise SandboxError("the pool is not open: use `async with Pool() as pool`")
-        slot = await self._free.get()
+        slot, ticket = await self._turn(job)
         try:
-            return await (judge(job, slot) if isinstance(job, Job) else judge_script(job, slot))
+            if isinstance(job, ScriptJob):
+                return await judge_script(job, slot)
+            return await judge(job, slot, await ticket.code())
         finally:
             self._free.put_nowait(slot)
 
+    async def _turn(self, job: Job | ScriptJob) -> tuple[Slot, Ticket]:
+        """Room for a job; while it waits for that, its program may be compiled."""
+        async with self._lobby:
+            program = b"" if isinstance(job, ScriptJob) else job.program.encode("utf-8", "surrogatepass")
+            with self._ahead.expect(program) as ticket:
+                return await self._free.get(), ticket
+
     async def close(self) -> None:
         """End all workers and whatever still runs in them."""
+        await self._ahead.close()
+        self._clerk.kill()
         slots, self._slots = self._slots, []
         for slot in slots:
             slot.kill()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sandbox.stand_ins as stand_ins
-from sandbox.candidate import MODULE, compiled, set_seed
+from sandbox.candidate import MODULE, loaded, set_seed
 from sandbox.compiler import unpack_snippet
 from sandbox.contract import Status
 from sandbox.failures import PROGRAM
@@ -66,11 +66,11 @@ def judge(seat: Seat) -> None:
     """Load the program, run each test, report on the same socket as it goes."""
     sys.modules["pytest"] = _PYTEST
     frames, program = seat.frames, seat.program
-    seed, source, *tests = frames.receive_job()
+    seed, part, *tests = frames.receive_job()
     set_seed(int(seed))
     sys.modules[MODULE] = program
     try:
-        exec(compiled(source.decode("utf-8", "surrogatepass")), program.__dict__)
+        exec(loaded(part), program.__dict__)
     except BaseException as error:  # the program may raise anything while it loads
         frames.send([UNLOADED, *raised(error)])
         return

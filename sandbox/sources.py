@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from sandbox.compiler import CODE
+from sandbox.compiler import CODE, UNSURE
 from sandbox.contract import SandboxError, Status, TestResult
 from sandbox.streams import receive_parts, send
 from sandbox.wire import Closed, pack_job
 
-SERVED_BY_ONE = 5_000
+SERVED_BY_ONE = 20_000
 _DETAIL_LENGTH = 500
 
 Compiled = bytes | TestResult
@@ -69,6 +69,16 @@ class Server:
             return [TestResult(Status.ERROR, "compiling it ends the compiler's process")]
         return [result for source in sources for result in await self.compile([source], seconds)]
 
+    async def attempt(self, sources: Sequence[bytes], seconds: float) -> list[Compiled | None] | None:
+        """A result for each source, None for one that this machine may be to blame for; None if it failed, of which
+        any of the sources may be the cause.
+        """
+        try:
+            results = await self._ask(sources, seconds)
+        except (Closed, TimeoutError, _Homeless):
+            return None
+        return [None if result.startswith(UNSURE) else _read(result) for result in results]
+
     def close(self) -> None:
         """Let go of the server, which then ends; whoever waits for an answer sees its end."""
         channel, self._channel = self._channel, None
@@ -97,7 +107,7 @@ class Server:
         if self._channel is None or self._served >= SERVED_BY_ONE:
             self.close()
             self._channel, self._served = await self._home.start_server(self._name), 0
-        self._served += 1
+        self._served += len(sources)
         channel, self._asking = self._channel, True
         try:
             return await asyncio.wait_for(self._exchange(channel, sources), seconds)

@@ -26,7 +26,7 @@ from sandbox import Case, Job, Limits, Pool, SandboxError, ScriptJob, Status, Ti
 from sandbox.catalogue.traces import children
 from sandbox.compiler import CODE
 from sandbox.contract import TestResult
-from sandbox.sources import Server
+from sandbox.sources import Known, Server
 from sandbox.wire import Frames
 from sandbox.worker import Setup, Worker
 
@@ -258,6 +258,25 @@ async def test_servers_that_always_die_are_no_verdict():
     """Where a harmless source kills each server too, that is an exception, and not an error of the source."""
     with pytest.raises(SandboxError, match=r"compile server.*: run `python -m sandbox check`"):
         await Server("tests", Home(b"")).compile([b"a"], 5)
+
+
+class Evicting(Server):
+    """While it compiles, other jobs fill the cache."""
+
+    def __init__(self, known):
+        self._known = known
+
+    async def compile(self, sources, seconds):
+        self._known._remember(("tests", "#" * 3000), b"other")
+        return [b"code of " + source for source in sources]
+
+
+async def test_code_known_at_the_start_stays_known_for_the_job():
+    """A test that was compiled before is not lost to a job when others push it out while the rest is compiled."""
+    known = Known(most_bytes=1000)
+    server = Evicting(known)
+    known._remember(("tests", "old"), b"code of old")
+    assert await known.compiled("tests", ["old", "new"], server, 1.0) == [b"code of old", b"code of new"]
 
 
 async def test_servers_that_die_with_their_home_are_no_verdict():
