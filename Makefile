@@ -4,6 +4,7 @@
 # make docs        write docs/cli.md from the commands' own help
 # make bench       how right the rows of the demo run are, against reference solutions
 # make bench-sandbox   what the sandbox costs, beside those of its peers that are installed
+# make bench-decontamination BENCHMARKS=DIR   what decontamination costs and finds, beside the usual ways
 #
 # CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
 #   make demo CPU_INDEX=1     adds PyTorch's own index of CPU wheels
@@ -20,7 +21,7 @@ PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks=$(BENCHMARKS),)
 # Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
 BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
 
-.PHONY: demo test lint install demo-model docs bench bench-sandbox clean
+.PHONY: demo test lint install demo-model docs bench bench-sandbox bench-decontamination clean
 
 $(VENV)/installed: pyproject.toml
 	@echo "installing into $(VENV): vLLM for CPU and what it needs, about 3.5 GB" >&2
@@ -53,6 +54,9 @@ docs: install
 
 bench-sandbox: install
 	$(BIN)/python -m benchmarks.sandbox_speed
+
+bench-decontamination: install
+	$(BIN)/python -m benchmarks.decontamination_speed --benchmarks $(BENCHMARKS)
 
 bench: install
 	$(BIN)/python -m benchmarks.demo_agreement --run $(RUN)

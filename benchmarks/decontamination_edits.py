@@ -5,23 +5,35 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from collections.abc import Sequence
+from random import Random
+
+STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5)
+"""Shares of the words that are changed at random."""
 
 _WORDS = re.compile(r"(\s+)")
 
 
 def first_three_fifths(text: str) -> str:
     """The first 60 % of the words."""
-    parts = _WORDS.split(text)
-    words = [place for place, part in enumerate(parts) if part.strip()]
+    parts, words = _split(text)
     return "".join(parts[: words[round(0.6 * len(words)) - 1] + 1])
 
 
 def every_tenth_word_changed(text: str) -> str:
     """Every tenth word another."""
-    parts = _WORDS.split(text)
-    words = [place for place, part in enumerate(parts) if part.strip()]
+    parts, words = _split(text)
     for place in words[9::10]:
         parts[place] = "replaced"
+    return "".join(parts)
+
+
+def words_changed(text: str, share: float, others: Sequence[str], rng: Random) -> str:
+    """Each word, with this chance, replaced by one of `others`."""
+    parts, words = _split(text)
+    for place in words:
+        if rng.random() < share:
+            parts[place] = rng.choice(others)
     return "".join(parts)
 
 
@@ -33,6 +45,12 @@ def names_changed(code: str) -> str:
     own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     names = {name: f"v{number}" for number, name in enumerate(sorted(own - set(dir(builtins))))}
     return ast.unparse(_Renamed(names).visit(tree))
+
+
+def _split(text: str) -> tuple[list[str], list[int]]:
+    """Words and what is between them, and the places of the words."""
+    parts = _WORDS.split(text)
+    return parts, [place for place, part in enumerate(parts) if part.strip()]
 
 
 class _Renamed(ast.NodeTransformer):

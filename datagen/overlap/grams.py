@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,15 @@ class Grams:
     sieve: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Short items by their last words; of every item the place of its first word and their number."""
+
+    last: Grams
+    first: Ints
+    counts: Ints
+
+
 def rare_grams(questions: pl.Series, groups: Ints, limits: Ints) -> Grams:
     """The 5-grams that few items of any benchmark have and no task has for being one."""
     words = words_of(raw(questions))
@@ -55,19 +64,28 @@ def rare_grams(questions: pl.Series, groups: Ints, limits: Ints) -> Grams:
     return _grams(words, N, hashes[rare], item[rare], places[rare], len(questions))
 
 
-def whole_grams(questions: pl.Series, groups: Ints, limits: Ints, chosen: Ints) -> list[Grams]:
-    """The chosen items as one gram each, by their number of words; those that several tasks share are left out."""
+def whole_items(questions: pl.Series, groups: Ints, limits: Ints, chosen: Ints) -> Whole:
+    """The chosen items as a whole; those that several tasks share are left out."""
     words = words_of(raw(questions))
     counts = np.bincount(words.text, minlength=len(questions))
     first = np.searchsorted(words.text, np.arange(len(questions)))
-    found = []
-    for n in np.unique(counts[chosen]).tolist():
-        own = chosen[counts[chosen] == n]
-        hashes, places = words.grams(n)
-        at = np.searchsorted(places, first[own])
-        common = np.isin(hashes[at], words_of(raw(_background())).grams(n)[0])
-        keep = ~common & _is_rare(hashes[at], groups[own], limits)
-        found.append(_grams(words, n, hashes[at][keep], own[keep], first[own][keep], len(questions)))
+    hashes, places = words.grams(LEAST_WORDS)
+    last = np.searchsorted(places, first[chosen] + counts[chosen] - LEAST_WORDS)
+    keep = _is_own(words, first[chosen], counts[chosen], groups[chosen], limits)
+    own = chosen[keep]
+    known = _grams(words, LEAST_WORDS, hashes[last][keep], own, places[last][keep], len(questions))
+    return Whole(known, first, counts)
+
+
+def _is_own(words: Words, first: Ints, counts: Ints, group: Ints, limits: Ints) -> npt.NDArray[np.bool_]:
+    """Whether items are neither a phrase of the background nor shared by many of their benchmark."""
+    background_words = words_of(raw(_background()))
+    found = np.zeros(len(first), np.bool_)
+    for n in np.unique(counts):
+        own = counts == n
+        hashes, places = words.grams(int(n))
+        at = hashes[np.searchsorted(places, first[own])]
+        found[own] = _is_rare(at, group[own], limits) & ~np.isin(at, background_words.grams(int(n))[0])
     return found
 
 
@@ -95,19 +113,35 @@ def containment(rows: Words, field: str, start: int, known: Grams, threshold: fl
     return pl.DataFrame(lines, schema=FOUND, orient="row")
 
 
-def whole(rows: Words, field: str, start: int, known: Sequence[Grams]) -> pl.DataFrame:
+def whole(rows: Words, field: str, start: int, known: Whole) -> pl.DataFrame:
     """Rows in which a short item stands as a sentence of its own."""
-    lines = [line for grams in known for line in _sentences(rows, grams, field, start)]
+    lines = list(_sentences(rows, known, field, start))
     return pl.DataFrame(lines, schema=FOUND, orient="row").unique(["row", "number"], keep="first", maintain_order=True)
 
 
 def _sentences(
-    rows: Words, known: Grams, field: str, start: int
+    rows: Words, known: Whole, field: str, start: int
 ) -> Iterator[tuple[int, int, str, str, int, int, str, float]]:
-    for row, item, at, _ in zip(*(array.tolist() for array in _shared(rows, known)), strict=True):
-        before, after = rows.around(row, at, at + known.n - 1)
+    """Where a row has all of an item's words, and nothing else in the same sentence."""
+    for row, item, first, last in _copies(rows, known):
+        before, after = rows.around(row, first, last)
         if _BEFORE.search(before) and _AFTER.match(after):
-            yield start + row, item, "whole", field, *rows.span(at, at + known.n - 1), 1.0
+            yield start + row, item, "whole", field, *rows.span(first, last), 1.0
+
+
+def _copies(rows: Words, known: Whole) -> Iterator[tuple[int, int, int, int]]:
+    """Row, item, first and last word wherever an item's last words are and those before them, too."""
+    row, item, ends, _ = _shared(rows, known.last)
+    count = known.counts[item]
+    first = ends - (count - LEAST_WORDS)
+    inside = first >= 0
+    inside[inside] = rows.text[first[inside]] == row[inside]
+    for n in np.unique(count[inside]).tolist():
+        own = np.flatnonzero(inside & (count == n))
+        own = own[same(rows, first[own], known.last.words, known.first[item[own]], n)]
+        yield from zip(
+            row[own].tolist(), item[own].tolist(), first[own].tolist(), (first[own] + n - 1).tolist(), strict=True
+        )
 
 
 def _background() -> pl.Series:
@@ -125,9 +159,14 @@ def _distinct(hashes: Hashes, item: Ints, places: Ints) -> tuple[Hashes, Ints, I
 
 def _is_rare(hashes: Hashes, group: Ints, limits: Ints) -> npt.NDArray[np.bool_]:
     """For each gram whether no group has more items with it than its limit."""
-    frame = pl.DataFrame({"hash": hashes, "group": group, "limit": limits[group]})
-    few = frame.select((pl.len().over("hash", "group") <= pl.col("limit")).all().over("hash"))
-    return few.to_series().to_numpy()
+    order = np.lexsort((group, hashes))
+    sorted_hashes, sorted_group = hashes[order], group[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (sorted_hashes[1:] != sorted_hashes[:-1]) | (np.diff(sorted_group) != 0)
+    starts = np.flatnonzero(new)
+    counts = np.diff(starts, append=len(order))
+    common = np.unique(sorted_hashes[starts][counts > limits[sorted_group[starts]]])
+    return np.isin(hashes, common, invert=True)
 
 
 def _grams(words: Words, n: int, hashes: Hashes, item: Ints, places: Ints, items: int) -> Grams:

@@ -22,8 +22,9 @@ from datagen.sets import BenchmarkItem
 _PATTERNS = {"number": pl.Int64, "draw": pl.Int64, "draws": pl.Int64, "acts": pl.Boolean, "pattern": pl.String}
 _PLACES = {"row": pl.Int64, "pattern": pl.String, "place": pl.Int64}
 _ROWS_END, _PATTERNS_END = 1, 2
-_ANCHORED = 16
-"""Bytes from which on a pattern is looked for by its anchors; few are shorter."""
+_CLASSES = ((36, 24), (24, 16), (20, 16))
+"""Bytes from which on a pattern that is shorter than the drawn ones is looked for by anchors, and of which size; few
+are shorter than all of these."""
 
 
 def acting(config: DecontaminateConfig) -> str:
@@ -87,14 +88,14 @@ class _Search:
 
     def __init__(self, patterns: pl.Series, length: int) -> None:
         sizes = patterns.str.len_bytes()
-        full = max(length, _ANCHORED)
-        long, middle = sizes >= full, (sizes >= _ANCHORED) & (sizes < full)
-        self._sets = [
-            (one, windows.anchors(texts.fold(texts.raw(one), end=_PATTERNS_END, lower=False), least))
-            for one, least in ((patterns.filter(long), full), (patterns.filter(middle), _ANCHORED))
-            if len(one)
-        ]
-        self._short = patterns.filter(sizes < _ANCHORED).to_list()
+        classes = [(length, 0)] * (length >= _CLASSES[0][0]) + [*_CLASSES]
+        self._sets = []
+        for least, size in classes:
+            if len(one := patterns.filter(sizes >= least)):
+                folded = texts.fold(texts.raw(one), end=_PATTERNS_END, lower=False)
+                self._sets.append((one, windows.anchors(folded, least, size)))
+            patterns, sizes = patterns.filter(sizes < least), sizes.filter(sizes < least)
+        self._short = patterns.to_list()
 
     def places(self, rows: Folded) -> pl.DataFrame:
         """Row, pattern and the first place of it in the row, for every pattern that is inside."""

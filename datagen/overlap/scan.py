@@ -12,7 +12,8 @@ from datagen.config import DecontaminateConfig
 from datagen.overlap.fields import fields_of
 from datagen.overlap.hits import named
 from datagen.overlap.openai import acting, openai, processed
-from datagen.overlap.strong import LENGTH, Known, prepare, strong
+from datagen.overlap.stretches import LENGTH
+from datagen.overlap.strong import Known, prepare, strong
 from datagen.sets import BenchmarkItem
 
 
@@ -52,7 +53,7 @@ def coverage(items: Sequence[BenchmarkItem], known: Known, config: Decontaminate
     """benchmark, item, characters (letters and digits), words, and for each method whether it can find the item."""
     lengths = processed(pl.Series([item.question for item in items], dtype=pl.String)).str.len_chars()
     printed = np.isin(np.arange(len(items)), [number for numbers in known.prints.values() for number in numbers])
-    as_whole = np.isin(np.arange(len(items)), [number for one in known.whole for number in one.item.tolist()])
+    as_whole = np.isin(np.arange(len(items)), known.whole.last.item)
     return pl.DataFrame(
         {
             "benchmark": pl.Series([item.benchmark for item in items], dtype=pl.String),
@@ -61,7 +62,7 @@ def coverage(items: Sequence[BenchmarkItem], known: Known, config: Decontaminate
             "words": known.words.astype(np.int64),
             "openai": lengths >= 1,
             acting(config): lengths >= config.minimum,
-            "window": known.characters >= LENGTH,
+            "window": known.windows.characters >= LENGTH,
             "whole": as_whole,
             "containment": known.checkable,
             "ast": printed,

@@ -52,9 +52,13 @@ class Matches:
     length: Ints
 
 
-def anchors(texts: Folded, length: int) -> Anchors:
-    """Prepares the search for stretches of `length` bytes (at least LEAST) of these texts."""
-    size = anchor_size(length)
+def anchors(texts: Folded, length: int, size: int = 0) -> Anchors:
+    """Prepares the search for stretches of `length` bytes (at least LEAST) of these texts.
+
+    `size` is that of an anchor, a multiple of LEAST (0: as anchor_size says): larger ones are rarer, and looked for at
+    more places of the rows.
+    """
+    size = size or anchor_size(length)
     places = _inside(texts, length, size)
     hashes = hashed(texts.data, places, size)
     order = np.argsort(hashes)

@@ -81,7 +81,7 @@ def words_of(column: Raw) -> Words:
     data = np.concatenate([np.zeros(1, np.uint8), mapped, np.zeros(texts.PADDING, np.uint8)])
     edges = np.flatnonzero(np.diff((data[: len(mapped) + 2] != 0).view(np.int8)))
     starts, ends = edges[::2], edges[1::2]
-    text = np.searchsorted(column.bounds, starts, side="right") - 1
+    text = np.repeat(np.arange(len(column.bounds) - 1), np.diff(np.searchsorted(starts, column.bounds)))
     return Words(column, data[1:], _hashes(data[1:], starts, ends - starts), starts, ends, text)
 
 
