@@ -71,7 +71,7 @@ def decontaminate(args: argparse.Namespace) -> None:
     """Drops rows that overlap a benchmark."""
     if not resolve(args).decontaminate.against:
         raise UsageError("no benchmark to check against", hint="Add --against humaneval mbpp, or files")
-    in_run(args, workflow.then(lambda run: run.decontaminate()))
+    in_run(args, lambda run: run.decontaminate())
     conclude(args.run)
 
 

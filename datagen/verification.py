@@ -20,19 +20,25 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from datagen.config import DecontaminateConfig
+from datagen.benchmarks import load_benchmark, load_hub, no_download
+from datagen.config import DecontaminateConfig, EngineConfig, shaping
+from datagen.errors import InputError
 from datagen.interrupt import Interrupt
 from datagen.models import Engine, Outcome, Sandbox
 from datagen.neighbours import nearest
-from datagen.overlap import HITS, UNRESOLVED, no_hits
+from datagen.overlap import ACTING, HITS, UNRESOLVED, Scanned, acting, no_hits
 from datagen.pipeline import drive
 from datagen.progress import Progress
-from datagen.prompts import Prompt
+from datagen.prompts import Prompt, load_prompt, prompt_folders
+from datagen.recipe import Recipe
 from datagen.sets import BenchmarkItem
-from datagen.stages import execution, judge
+from datagen.stages import decontaminate, execution, judge
 from datagen.stages.execution import Checked, Target, Trial, Tried
 from datagen.stages.judge import Doubt, Judged
 from datagen.store import RunFolder, StageFolder
+
+JUDGE = "judge"
+"""The judge's step in a recipe's engines, and its prompt."""
 
 CONCURRENCY = 64
 """Rows in flight while programs run: the sandbox queues what its workers cannot take."""
@@ -51,15 +57,94 @@ class Judging:
     concurrency: int
 
 
+def judge_prompt(recipe: Recipe) -> Prompt:
+    """The prompt of the judge; PromptError if it cannot be used."""
+    return load_prompt(JUDGE, prompt_folders(recipe.run.prompts), judge.VARIABLES)
+
+
+def judging(recipe: Recipe, engines: Mapping[str, Engine]) -> Judging | None:
+    """The judge of a recipe, None where it is off."""
+    if not recipe.decontaminate.judge:
+        return None
+    engine, prompt = recipe.engines[JUDGE], judge_prompt(recipe)
+    return Judging(engines[JUDGE], prompt, recipe.run.seed, judge_settings(recipe, prompt), engine.concurrency)
+
+
+def judge_settings(recipe: Recipe, prompt: Prompt) -> dict[str, Any]:
+    """What shapes an answer of the judge: its engine's settings, the seed, the prompt's digest."""
+    engine = {f"judge_{key}": value for key, value in shaping(recipe.engines[JUDGE]).items()}
+    return engine | {"seed": recipe.run.seed, "judge_prompt": prompt.digest}
+
+
+def used_engines(recipe: Recipe) -> dict[str, EngineConfig]:
+    """The engines of the steps that this recipe takes: no judge where it is off."""
+    return {step: config for step, config in recipe.engines.items() if step != JUDGE or recipe.decontaminate.judge}
+
+
+def load_items(config: DecontaminateConfig) -> tuple[list[BenchmarkItem], dict[str, str]]:
+    """The items of every benchmark, and why those are missing that may be: names ending in "?" are not fetched."""
+    items: list[BenchmarkItem] = []
+    missing: dict[str, str] = {}
+    for name in config.against:
+        optional, plain = name.endswith("?"), name.removesuffix("?")
+        try:
+            items += load_benchmark(plain, field=config.field, load=no_download if optional else load_hub)
+        except InputError as error:
+            if not optional:
+                raise
+            missing[plain] = str(error)
+    return items, missing
+
+
+@dataclass(frozen=True, slots=True)
+class Decontaminated:
+    """What became of a set: every hit, of whatever method, each item's coverage, the report (plain JSON data), and how
+    many doubts are owed.
+    """
+
+    hits: pl.DataFrame
+    coverage: pl.DataFrame
+    report: dict[str, Any]
+    owed: int
+
+
+async def decontaminated(
+    rows: pl.DataFrame, items: Sequence[BenchmarkItem], verifier: Verifier, *, seed: int,
+    programs: pl.DataFrame | None = None, columns: Sequence[str] = (),
+) -> Decontaminated:  # fmt: skip
+    """Scans the rows, then verifies them. `columns` are scanned (default: question, solution, tests); `programs` has
+    what is verified of each row (id, question, solution, perhaps entry_point; default: the rows themselves).
+    """
+    config = verifier.config
+    scanned = decontaminate.scan(rows, items, config, seed=seed, columns=columns)
+    acts = scanned.hits.filter(pl.col("method").is_in([acting(config), *ACTING]))
+    verified = await verifier.verify(
+        rows if programs is None else programs, items, scanned.hits, set(acts["source_id"].to_list())
+    )
+    hits = pl.concat([scanned.hits, verified.hits])
+    coverage = _with_execution(scanned.coverage, verified.checkable)
+    report = decontaminate.report(rows, items, Scanned(hits, coverage), config, seed)
+    methods = {name: counts for name, counts in report["methods"].items() if name != UNRESOLVED} | verified.methods
+    return Decontaminated(hits, coverage, report | {"methods": methods} | verified.effort, verified.owed)
+
+
+def _with_execution(coverage: pl.DataFrame, checkable: Set[tuple[str, str]]) -> pl.DataFrame:
+    """The coverage, with what execution can truly check."""
+    pairs = coverage.select("benchmark", "item").iter_rows()
+    return coverage.with_columns(execution=pl.Series([pair in checkable for pair in pairs], dtype=pl.Boolean))
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """What was found: `hits` of the methods execution, judge and unresolved, and for the report `methods` (method ->
-    benchmark -> counts) and `effort`, plain JSON data. `owed`: doubts whose request failed.
+    benchmark -> counts) and `effort`, plain JSON data. `checkable`: the (benchmark, item) that execution can check.
+    `owed`: doubts whose request failed.
     """
 
     hits: pl.DataFrame = field(default_factory=no_hits)
     methods: dict[str, Any] = field(default_factory=dict)
     effort: dict[str, Any] = field(default_factory=dict)
+    checkable: frozenset[tuple[str, str]] = frozenset()
     owed: int = 0
 
 
@@ -85,16 +170,19 @@ class Verifier:
             return ran
         asked = await self._judge(rows, items, settled | set(ran.hits["source_id"]), self.judging)
         hits = pl.concat([ran.hits, asked.hits])
-        return Verified(hits, ran.methods | asked.methods, ran.effort | asked.effort, asked.owed)
+        return Verified(hits, ran.methods | asked.methods, ran.effort | asked.effort, ran.checkable, asked.owed)
 
     async def _execution(self, rows: pl.DataFrame, items: Sequence[BenchmarkItem], overlaps: pl.DataFrame) -> Verified:
         known = {target.id: target for target in execution.targets(items)}
+        if not known:
+            return Verified()
         checked = await self._checked(known)
         usable = [target for name, target in known.items() if not checked[name].problem]
         tried = await self._tried(self._trials(rows, usable, overlaps))
         hits = _passes(tried, rows)
         counted = {name: _executed(name, items, checked.values(), hits) for name in _benchmarks(items)}
-        return Verified(hits, {execution.METHOD: counted}, {execution.METHOD: _effort(tried)})
+        checkable = frozenset((target.benchmark, target.item) for target in usable)
+        return Verified(hits, {execution.METHOD: counted}, {execution.METHOD: _effort(tried)}, checkable)
 
     async def _checked(self, known: Mapping[str, Target]) -> dict[str, Checked]:
         """Whether each item can be checked, by the item's id."""
@@ -141,7 +229,7 @@ class Verifier:
         counted = {name: _asked(name, items, judged, hits) for name in _benchmarks(items)}
         effort = {"asked": len(judged), "neighbours": model or "tf-idf", **Counter(one.answer for one in judged)}
         owed = sum(not outcome.final for outcome in found)
-        return Verified(hits, {judge.METHOD: counted}, {judge.METHOD: effort}, owed)
+        return Verified(hits, {judge.METHOD: counted}, {judge.METHOD: effort}, owed=owed)
 
     def _folder(self, name: str, settings: Mapping[str, Any]) -> StageFolder:
         return self.folder.stage(f"{self.stage}/{name}", settings)
