@@ -21,13 +21,12 @@ from datagen.extract import blocks, syntax
 from datagen.interrupt import Interrupt
 from datagen.overlap.fields import fields_of
 from datagen.recipe import Recipe
-from datagen.sets import BenchmarkItem, Selection
+from datagen.sets import BenchmarkItem
 from datagen.sources import HubTable, Output, output
-from datagen.stages import decontaminate as stage
 from datagen.stages import execution
 from datagen.standalone import Table
 from datagen.store import Report, RunFolder
-from datagen.verification import Decontaminated, Verifier, decontaminated, judging, load_items, used_engines
+from datagen.verification import Decontaminated, Verifier, decontaminated, judging, load_items, marks, used_engines
 
 COMMAND = "datagen decontaminate"
 SUFFIX = "decontaminated"
@@ -119,26 +118,24 @@ async def decontaminate(
         chosen = roles(rows, columns)
         numbered = rows.select(chosen.columns).with_columns(id=pl.int_range(pl.len()).cast(pl.String))
         found = await _verified(numbered, items, chosen, programs(rows, chosen), recipe, state_of(table), say)
-        selected = stage.apply(numbered, found.hits, config)
-        _write(out, rows, selected, found, config.mark)
-        report = _report(found, selected, missing, config.mark)
-        out.finish(_described(table, chosen, recipe, selected) | asdict(report))
-    return Checked(report, dict(Counter(selected.dropped["reason"])), out.path)
+        _write(out, rows, found, config.mark)
+        report = _report(found, missing, config.mark)
+        out.finish(_described(table, chosen, recipe) | asdict(report))
+    return Checked(report, found.report["found"], out.path)
 
 
-def _report(found: Decontaminated, selected: Selection, missing: Mapping[str, str], mark: bool) -> Report:
+def _report(found: Decontaminated, missing: Mapping[str, str], mark: bool) -> Report:
     """The counts of a stage; with `mark` nothing is dropped."""
     notes = {"decontamination": found.report} | ({"not_checked": sorted(missing)} if missing else {})
-    rows, gone = found.report["rows"], Counter({} if mark else selected.dropped["reason"])
+    rows, gone = found.report["rows"], Counter({} if mark else found.report["found"])
     return Report("decontaminate", rows, rows, rows - gone.total(), dict(gone), found.owed, notes)
 
 
-def _described(table: Table, chosen: Roles, recipe: Recipe, selected: Selection) -> dict[str, Any]:
+def _described(table: Table, chosen: Roles, recipe: Recipe) -> dict[str, Any]:
     """What report.json says besides: no clock values, so that equal work is equal bytes."""
     asked = {key: value for key, value in asdict(table).items() if key not in ("out", "column") and value}
     settings = shaping(recipe.decontaminate) | {"seed": recipe.run.seed}
-    found = dict(Counter(selected.dropped["reason"]))
-    return {"table": asked, "columns": asdict(chosen), "settings": settings, "found": found}
+    return {"table": asked, "columns": asdict(chosen), "settings": settings}
 
 
 async def _verified(
@@ -172,16 +169,16 @@ def _placed(hits: pl.DataFrame, column: str, texts: Mapping[str, str]) -> pl.Dat
     return pl.concat([rest, moved.select(hits.columns)]).sort(pl.col("source_id").cast(pl.Int64), maintain_order=True)
 
 
-def _write(out: Output, rows: pl.DataFrame, selected: Selection, found: Decontaminated, mark: bool) -> None:
-    gone = selected.dropped["source_id"].cast(pl.Int64)
-    about = selected.dropped.with_columns(row=gone, source_id=_names(rows).gather(gone)).drop("text")
-    taken = {name: f"input.{name}" for name in rows.columns if name in about.columns}
+def _write(out: Output, rows: pl.DataFrame, found: Decontaminated, mark: bool) -> None:
+    """The tables; hits and dropped rows name a row by its number too."""
+    dropped = found.selection.dropped
+    gone = dropped["source_id"].cast(pl.Int64)
     if mark:
-        told = about.select("row", contamination=pl.format("{}: {}", "reason", "detail"))
-        numbers = pl.DataFrame({"row": pl.int_range(len(rows), eager=True)})
-        marks = numbers.join(told, on="row", how="left", maintain_order="left")["contamination"]
-        out.table("kept", rows.with_columns(marks))
+        numbers = pl.DataFrame({"id": pl.int_range(len(rows), eager=True)})
+        out.table("kept", rows.with_columns(marks(numbers, dropped)))
     else:
+        about = dropped.drop("text").with_columns(row=gone, source_id=_names(rows).gather(gone))
+        taken = {name: f"input.{name}" for name in rows.columns if name in about.columns}
         stays = pl.Series([True]).new_from_index(0, len(rows)).scatter(gone, False)
         out.table("kept", rows.filter(stays))
         out.table("dropped", pl.concat([about, rows[gone].rename(taken)], how="horizontal"))

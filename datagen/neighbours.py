@@ -6,14 +6,14 @@ Rows are compared block by block, so memory is that of the items and of one bloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from datagen.errors import InputError, MissingDependency
+from datagen.sets import Nearest
 
 BLOCK = 512
 """Rows compared at once: 40 MB of similarities at 20,000 items."""
@@ -26,20 +26,6 @@ _INSTALL = "Type: pip install 'datagen[embeddings]', or leave --neighbours out f
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Similarities = Callable[[pl.Series], Floats]
-
-
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """For each row, in order, the places of its k nearest items and their cosine similarities, best first."""
-
-    places: Integers
-    similarities: Floats
-
-    def of(self, row: int, least: float = 0.0) -> Iterator[tuple[int, float]]:
-        """Place and similarity of a row's nearest items that are similar at all, and at least that much."""
-        for place, similarity in zip(self.places[row].tolist(), self.similarities[row].tolist(), strict=True):
-            if similarity >= least and similarity > 0:
-                yield place, round(similarity, _DIGITS)
 
 
 def nearest(rows: pl.Series, items: Sequence[str], k: int, *, model: str = "") -> Nearest:

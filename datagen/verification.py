@@ -31,7 +31,7 @@ from datagen.pipeline import drive
 from datagen.progress import Progress
 from datagen.prompts import Prompt, load_prompt, prompt_folders
 from datagen.recipe import Recipe
-from datagen.sets import BenchmarkItem
+from datagen.sets import BenchmarkItem, Selection
 from datagen.stages import decontaminate, execution, judge
 from datagen.stages.execution import Checked, Target, Trial, Tried
 from datagen.stages.judge import Doubt, Judged
@@ -98,10 +98,11 @@ def load_items(config: DecontaminateConfig) -> tuple[list[BenchmarkItem], dict[s
 
 @dataclass(frozen=True, slots=True)
 class Decontaminated:
-    """What became of a set: every hit, of whatever method, each item's coverage, the report (plain JSON data), and how
-    many doubts are owed.
+    """What became of a set: what it is split into, every hit, of whatever method, each item's coverage, the report (plain
+    JSON data; `found` counts the rows that hits drop, by reason), and how many doubts are owed.
     """
 
+    selection: Selection
     hits: pl.DataFrame
     coverage: pl.DataFrame
     report: dict[str, Any]
@@ -125,7 +126,16 @@ async def decontaminated(
     coverage = _with_execution(scanned.coverage, verified.checkable)
     report = decontaminate.report(rows, items, Scanned(hits, coverage), config, seed)
     methods = {name: counts for name, counts in report["methods"].items() if name != UNRESOLVED} | verified.methods
-    return Decontaminated(hits, coverage, report | {"methods": methods} | verified.effort, verified.owed)
+    selection = decontaminate.apply(rows, hits, config)
+    told = report | {"methods": methods, "found": dict(Counter(selection.dropped["reason"]))} | verified.effort
+    return Decontaminated(selection, hits, coverage, told, verified.owed)
+
+
+def marks(rows: pl.DataFrame, dropped: pl.DataFrame) -> pl.Series:
+    """The column contamination: for each row, in order, why and for what its hits drop it; null for a clean row."""
+    told = dropped.select("source_id", contamination=pl.format("{}: {}", "reason", "detail"))
+    ids = pl.DataFrame({"source_id": rows["id"].cast(pl.String)})
+    return ids.join(told, on="source_id", how="left", maintain_order="left")["contamination"]
 
 
 def _with_execution(coverage: pl.DataFrame, checkable: Set[tuple[str, str]]) -> pl.DataFrame:

@@ -20,7 +20,7 @@ import polars as pl
 
 from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
-from datagen.config import DecontaminateConfig, shaping
+from datagen.config import shaping
 from datagen.errors import UsageError
 from datagen.files import read_json, write_json
 from datagen.interrupt import Interrupt
@@ -33,7 +33,7 @@ from datagen.publication import card_facts, sources
 from datagen.recipe import Recipe
 from datagen.resources import find, resource
 from datagen.sets import Selection
-from datagen.stages import decontaminate, dedup, export, questions, solve
+from datagen.stages import dedup, export, questions, solve
 from datagen.stages.export import Exported
 from datagen.stages.solve import SolveEngines, SolvePrompts
 from datagen.store import Report, RunFolder, StageFolder, finished_table
@@ -45,6 +45,7 @@ from datagen.verification import (
     judge_settings,
     judging,
     load_items,
+    marks,
     used_engines,
 )
 
@@ -180,9 +181,13 @@ class Run:
         verifier = Verifier(self.folder, DECONTAMINATE, config, self.sandbox, self.interrupt, judge)
         with self.folder.timed(DECONTAMINATE, time.monotonic):
             found = await decontaminated(rows, items, verifier, seed=self.recipe.run.seed)
-            split = self._cut_rows(_dropped(rows, found.hits, config), target_rows)
-            notes = {"decontamination": found.report} | ({"not_checked": sorted(missing)} if missing else {})
-            tables = {"hits": found.hits, "coverage": found.coverage}
+            dropped, tables = found.selection.dropped, {"hits": found.hits, "coverage": found.coverage}
+            if config.mark:
+                tables["marked"] = pl.DataFrame({"source_id": rows["id"], "contamination": marks(rows, dropped)})
+            split = self._cut_rows(Selection(rows, dropped.clear()) if config.mark else found.selection, target_rows)
+            notes: dict[str, Any] = {"decontamination": found.report} | (
+                {"not_checked": sorted(missing)} if missing else {}
+            )
             return run_whole_set(stage, rows, lambda _: split, Row, notes=notes, tables=tables, owed=found.owed)
 
     def _cut_rows(self, found: Selection, target: int) -> Selection:
@@ -360,15 +365,6 @@ def _unique(frame: pl.DataFrame, *, config: Any, limits: tuple[int, int]) -> Sel
         kept, over = ranked.head(target), ranked.slice(target)
     dropped = _with_surplus(_with_surplus(found.dropped, rest, "count"), over, "target")
     return Selection(kept, dropped)
-
-
-def _dropped(rows: pl.DataFrame, hits: pl.DataFrame, config: DecontaminateConfig) -> Selection:
-    """What the hits drop; with `mark` all rows stay, and the hits tell."""
-    return (
-        Selection(rows, decontaminate.apply(rows.clear(), hits, config).dropped)
-        if config.mark
-        else decontaminate.apply(rows, hits, config)
-    )
 
 
 def _with_surplus(dropped: pl.DataFrame, rest: pl.DataFrame, limit: str) -> pl.DataFrame:

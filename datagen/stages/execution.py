@@ -24,8 +24,7 @@ from datagen.extract import syntax
 from datagen.extract.binding import Bindable, bindables, bound, calls_in, normalised
 from datagen.extract.inputs import given, variations
 from datagen.models import Job, Limits, Outcome, Sandbox, Status, Usage, Verdict, content_id
-from datagen.neighbours import Nearest
-from datagen.sets import BenchmarkItem
+from datagen.sets import BenchmarkItem, Nearest
 from sandbox.contract import Tier
 
 METHOD = "execution"

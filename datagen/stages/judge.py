@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from datagen.models import Attempts, Call, Completion, Engine, Outcome, Request, Sampling, Usage, content_id, seed_for
-from datagen.neighbours import Nearest
 from datagen.prompts import Prompt
-from datagen.sets import BenchmarkItem
+from datagen.sets import BenchmarkItem, Nearest
 
 METHOD = "judge"
 UNRESOLVED = "unresolved"
