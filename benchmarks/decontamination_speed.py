@@ -31,8 +31,21 @@ from statistics import median
 import polars as pl
 
 from benchmarks.decontamination_corpus import chosen, generated, items_of, long_questions, padded, planted
-from benchmarks.decontamination_entrants import AHO, BOTH, ENTRANTS, NAIVE, NAIVE_ROWS, OPENAI, POLARS, WINDOWS, missing
+from benchmarks.decontamination_entrants import (
+    AHO,
+    BOTH,
+    CONFIG,
+    ENTRANTS,
+    NAIVE,
+    NAIVE_ROWS,
+    OPENAI,
+    POLARS,
+    WINDOWS,
+    missing,
+)
 from benchmarks.decontamination_recall import EDITS, grid, planted_table
+from datagen.overlap.strong import prepare, same_shape
+from datagen.sets import BenchmarkItem
 
 MILLION = 1_000_000
 PLANTED, AMONG = 500, 50_000
@@ -136,6 +149,7 @@ def measure(options: argparse.Namespace) -> str:
         found = in_turns(names, file, options.rows, options)
         million = "" if options.no_million else _million(Path(folder) / "million.parquet", options)
     clean = generated(AMONG)
+    shapes = _shapes(clean, [item for own in items.values() for item in own])
     _tell("the recall grid")
     head = ("", *(f"{edit}" for edit in EDITS), "% of clean rows flagged")
     recall = _table(head, grid(items, clean))
@@ -145,7 +159,10 @@ def measure(options: argparse.Namespace) -> str:
     planted_head, *lines = planted_table(rows, some, about)
     parts = [
         ("Targets", targets_table(found)),
-        (f"What it costs: {options.rows:,} rows, {options.items:,} items", speed_table(found) + _absent(absent)),
+        (
+            f"What it costs: {options.rows:,} rows, {options.items:,} items",
+            speed_table(found) + shapes + _absent(absent),
+        ),
         ("A million rows", million),
         (f"Recall, in %: {', '.join(f'{name} ({len(own):,})' for name, own in items.items())}", recall),
         (f"{PLANTED} items planted in {AMONG:,} rows of the generator: recall, in %", _table(planted_head, lines)),
@@ -159,6 +176,13 @@ def _million(file: Path, options: argparse.Namespace) -> str:
     return speed_table(
         {name: [turn(name, file, options.items, options.benchmarks)] for name in (OPENAI, WINDOWS, BOTH)}
     )
+
+
+def _shapes(rows: pl.DataFrame, items: Sequence[BenchmarkItem]) -> str:
+    known = prepare(items, CONFIG.minimum)
+    cpu = time.process_time()
+    same_shape(rows["solution"], "solution", 0, known)
+    return f"\n\nThe shapes of {len(rows):,} solutions take {time.process_time() - cpu:.1f} CPU s more."
 
 
 def _absent(absent: Mapping[str, str]) -> str:

@@ -254,7 +254,8 @@ def _decontamination(benchmarks: Sequence[BenchmarkFacts]) -> str:
     lines = [(b.name, b.method, f"{b.items:,}", f"{b.rows_hit:,}") for b in benchmarks]
     table = _table(("benchmark", "method", "items", "rows that overlap"), lines)
     acts = (
-        "Rows that `openai-min20` found were dropped as `contaminated`; `openai` alone is reported, and drops nothing."
+        "Rows that `openai-min20`, `strong` or `execution` found were dropped as `contaminated`; `openai` alone is "
+        "reported, and drops nothing."
     )
     return f"## Decontamination\n\n{table}\n\n{acts}"
 

@@ -19,6 +19,7 @@ LEAST = 8
 """Shorter stretches have no anchor."""
 
 _PAIRS = 1 << 21
+_MANY = 64
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
 
 
@@ -65,7 +66,9 @@ def anchors(texts: Folded, length: int, size: int = 0) -> Anchors:
     bits = int(np.clip(np.ceil(np.log2(8 * max(1, len(places)))), 16, 26))
     sieve = np.zeros(1 << bits, np.bool_)
     sieve[hashes >> np.uint64(64 - bits)] = True
-    return Anchors(texts, length, size, hashes[order], places[order], sieve)
+    hashes, places = hashes[order], places[order]
+    needed = _needed(hashes, places, size, length - size + 1)
+    return Anchors(texts, length, size, hashes[needed], places[needed], sieve)
 
 
 def anchor_hashes(texts: Folded, length: int) -> Hashes:
@@ -112,6 +115,28 @@ def _inside(texts: Folded, length: int, size: int) -> Ints:
     first = np.repeat(texts.bounds[:-1] - (np.cumsum(counts) - counts), counts)
     found: Ints = first + np.arange(int(counts.sum()))
     return found
+
+
+def _needed(hashes: Hashes, places: Ints, size: int, step: int) -> npt.NDArray[np.bool_]:
+    """All anchors but those in the middle of a text that repeats itself, such as a thousand zeros.
+
+    There one anchor comes again and again, and two such texts would be compared at every shift. What they have in
+    common is found by the anchors within a step of where the repetition begins or ends.
+    """
+    needed = np.ones(len(hashes), np.bool_)
+    edges = (
+        np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1], [True]])) if len(hashes) else np.zeros(1, int)
+    )
+    for group in np.flatnonzero(np.diff(edges) > _MANY).tolist():
+        own = slice(edges[group], edges[group + 1])
+        order = np.argsort(places[own])
+        at = places[own][order]
+        apart = np.flatnonzero(np.diff(at) > size)
+        first, last = at[np.concatenate([[0], apart + 1])], at[np.concatenate([apart, [len(at) - 1]])]
+        sizes = np.diff(np.concatenate([[0], apart + 1, [len(at)]]))
+        middle = (at - np.repeat(first, sizes) >= step) & (np.repeat(last, sizes) - at >= step)
+        needed[np.arange(own.start, own.stop)[order[middle]]] = False
+    return needed
 
 
 def _portions(counts: Ints) -> Iterator[slice]:

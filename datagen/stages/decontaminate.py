@@ -14,7 +14,7 @@ import polars as pl
 
 from datagen.config import DecontaminateConfig
 from datagen.errors import UsageError
-from datagen.overlap import ACTING, HITS, STRONG, UNRESOLVED, acting, ids_of, processed, scan_rows, substrings
+from datagen.overlap import ACTING, COMMON, HITS, STRONG, UNRESOLVED, acting, ids_of, processed, scan_rows, substrings
 from datagen.overlap.scan import Scanned
 from datagen.sets import BenchmarkItem, Selection, digest
 
@@ -89,14 +89,17 @@ def report(
 ) -> dict[str, Any]:
     """Plain JSON data: per method and benchmark the items, those that it cannot check, the rows hit and the items hit.
 
-    `strong` is its methods together. `unchecked`: the items that no method can check; `digests` name what was loaded.
+    In `methods`, strong is all its methods together; `strong` tells them apart. `unchecked`: the items that none of the
+    acting ones can check, execution and judge aside. `digests` name what was loaded.
     """
     names = list(dict.fromkeys(item.benchmark for item in items))
-    methods = {"openai": ("openai",), acting(config): (acting(config),), "strong": STRONG} | {
-        method: (method,) for method in STRONG
-    }
     others = [name for name in ("execution", "judge", UNRESOLVED) if name in scanned.hits["method"]]
+    methods = {name: (name,) for name in ("openai", acting(config))} | {"strong": STRONG}
     methods |= {name: (name,) for name in others}
+
+    def counted(methods: Sequence[str]) -> dict[str, Any]:
+        return {name: _counts(name, scanned, methods) for name in names}
+
     return {
         "rows": len(rows),
         "seed": seed,
@@ -105,7 +108,8 @@ def report(
         "acts": [acting(config), *ACTING],
         "digests": {name: digest([item for item in items if item.benchmark == name]) for name in names},
         "unchecked": {name: _unchecked(scanned.coverage, name, config) for name in names},
-        "methods": {label: {name: _counts(name, scanned, own) for name in names} for label, own in methods.items()},
+        "methods": {label: counted(own) for label, own in methods.items()},
+        "strong": {method: counted((method,)) for method in (*STRONG, COMMON)},
     }
 
 
@@ -129,14 +133,14 @@ def _marked(rows: pl.DataFrame, ids: pl.Series, first: pl.DataFrame) -> pl.DataF
 
 def _checkable(coverage: pl.DataFrame, methods: Sequence[str]) -> pl.Series:
     known = [name for name in methods if name in coverage.columns]
-    return coverage.select(
-        pl.any_horizontal(known) if known else pl.lit(True).repeat_by(pl.len()).explode()
-    ).to_series()
+    if not known:
+        return pl.repeat(True, len(coverage), eager=True)
+    return coverage.select(pl.any_horizontal(known)).to_series()
 
 
 def _unchecked(coverage: pl.DataFrame, benchmark: str, config: DecontaminateConfig) -> list[str]:
     own = coverage.filter(pl.col("benchmark") == benchmark)
-    return own.filter(~_checkable(own, [acting(config), *ACTING]))["item"].to_list()
+    return own.filter(~_checkable(own, [acting(config), *STRONG]))["item"].to_list()
 
 
 def _counts(benchmark: str, scanned: Scanned, methods: Sequence[str]) -> dict[str, Any]:

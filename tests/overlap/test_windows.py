@@ -33,6 +33,10 @@ def kept(text: str) -> str:
 def copied(draw: st.DrawFn) -> tuple[list[str], list[str]]:
     """Some texts, and others that are glued together from pieces of them."""
     sources = draw(st.lists(TEXTS, min_size=1, max_size=4))
+    loop = st.builds(
+        lambda part, count: part * count, st.text(alphabet="ab", min_size=1, max_size=3), st.integers(1, 90)
+    )
+    sources = [*sources, draw(st.lists(loop, min_size=1, max_size=3).map("".join))]
     piece = st.builds(
         lambda source, start, size: source[start : start + size],
         st.sampled_from(sources), st.integers(0, 60), st.integers(0, 120),
