@@ -1,14 +1,14 @@
 """What execution finds that words do not, and what it costs: rewritten solutions of real benchmarks among clean rows.
 
-    python -m benchmarks.decontamination_execution --benchmarks DIR        about ten minutes on two cores
+    python -m benchmarks.decontamination_execution --benchmarks DIR        some ten minutes on two cores
     python -m benchmarks.decontamination_execution --benchmarks DIR --rows 500 --planted 50          a look
     python -m benchmarks.decontamination_execution --benchmarks DIR --write docs/decontamination-execution.md
 
 Clean rows are questions and solutions of the demo's own problem generator, all distinct tasks. Planted rows are items
-of HumanEval and MBPP whose solution was rewritten: every function, parameter and local name is new, branches are swapped,
-`x += 1` is `x = x + 1`, results get a name before they are returned. Only rewrites that still pass the item's tests are
-planted. Their question is the item's own, the same with every third word replaced, or a clean row's (so that nothing
-in words points at the item).
+of HumanEval and MBPP whose solution was rewritten: every function, parameter and local name is new, branches are
+swapped, `x += 1` is `x = x + 1`, results get a name before they are returned. Only rewrites that still pass the item's
+tests are planted. Their question is the item's own, the same with every third word replaced, or a clean row's (so that
+nothing in words points at the item).
 
 A clean row that passes an item's tests is judged by the generator: on 100 random inputs of the row's kind the item's
 own solution is compared with the row's reference. Where all agree, it is the same function, and the row is
@@ -52,8 +52,9 @@ INPUTS = 100
 TOLD = 25
 PAGE = """# Execution as a detector, measured
 
-Written by `python -m benchmarks.decontamination_execution --benchmarks DIR --write docs/decontamination-execution.md`; how it
-measures is said at the top of `benchmarks/decontamination_execution.py`. Shares carry over to other machines, seconds do not.
+Written by `python -m benchmarks.decontamination_execution --benchmarks DIR --write docs/decontamination-execution.md`;
+how it measures is said at the top of `benchmarks/decontamination_execution.py`. Shares carry over to other machines,
+seconds do not.
 
 {where}
 
@@ -124,25 +125,10 @@ def _local(node: ast.stmt) -> set[str]:
     return (set() if attributes else syntax.stores(node) | arguments) - imported - syntax.BUILTINS
 
 
-_FILLERS = [
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heron",
-    "inlet",
-    "jetty",
-    "knoll",
-    "larch",
-    "maple",
-    "north",
-    "olive",
-    "pearl",
-    "quartz",
-]
+_FILLERS = (
+    "amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty", "knoll", "larch", "maple",
+    "north", "olive", "pearl", "quartz",
+)  # fmt: skip
 
 
 def worded(item: BenchmarkItem, wording: str, rng: Random) -> str:
@@ -222,25 +208,26 @@ def _original(item: BenchmarkItem, program: str) -> Job:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one way to choose pairs found, and the CPU seconds of all processes."""
+    """What one way to choose pairs found, and the CPU seconds of all processes: to check the items, to run the rows."""
 
     execution: str
     verified: Verified
+    items_seconds: float
     cpu_seconds: float
 
 
-async def measured(
-    found: Corpus, items: Sequence[BenchmarkItem], execution: str, workers: int, near: int = DecontaminateConfig().near
-) -> Measured:
-    """Execution in a fresh folder: nothing is known from before."""
-    config = DecontaminateConfig(execution=execution, near=near)
-    before = _cpu()
+async def measured(found: Corpus, items: Sequence[BenchmarkItem], execution: str, workers: int) -> Measured:
+    """Execution in a fresh folder: first of no rows, which checks the items, then of all."""
+    config = DecontaminateConfig(execution=execution)
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder)) as run:
-        async with Pool(workers=workers) as pool:
-            verified = await Verifier(run, "4-decontaminate", config, pool, Interrupt()).verify(
-                found.rows, items, no_hits(), set()
-            )
-    return Measured(execution, verified, _cpu() - before)
+        costs = []
+        for rows in (found.rows.clear(), found.rows):
+            before = _cpu()
+            async with Pool(workers=workers) as pool:
+                verifier = Verifier(run, "4-decontaminate", config, pool, Interrupt())
+                verified = await verifier.verify(rows, items, no_hits(), set())
+            costs.append(_cpu() - before)
+    return Measured(execution, verified, *costs)
 
 
 def _cpu() -> float:
@@ -252,6 +239,7 @@ def _cpu() -> float:
 class Alarm:
     """A clean row that passes an item's tests: on how many of INPUTS random inputs both functions agree."""
 
+    row: str
     task: str
     item: BenchmarkItem
     agreed: int
@@ -264,14 +252,16 @@ async def alarms(found: Corpus, items: Sequence[BenchmarkItem], hits: pl.DataFra
     lines = (
         hits.filter(pl.col("source_id").str.starts_with("clean-")).select("source_id", "benchmark", "item").iter_rows()
     )
-    return [await _alarm(found.tasks[name], of_key[benchmark, item], rng, pool) for name, benchmark, item in lines]
+    return [
+        await _alarm(name, found.tasks[name], of_key[benchmark, item], rng, pool) for name, benchmark, item in lines
+    ]
 
 
-async def _alarm(task: Task, item: BenchmarkItem, rng: Random, pool: Pool) -> Alarm:
+async def _alarm(row: str, task: Task, item: BenchmarkItem, rng: Random, pool: Pool) -> Alarm:
     inputs = [usable(task, rng) for _ in range(INPUTS)]
     tests = tuple(f"assert {item.entry_point}({value!r}) == {result(task, value)!r}" for value in inputs)
     verdict = await pool.run(Job(item.solution, tests, tier=Tier.SCREEN))
-    return Alarm(task.name, item, sum(one.status is Status.PASS for one in verdict.tests))
+    return Alarm(row, task.name, item, sum(one.status is Status.PASS for one in verdict.tests))
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------
@@ -279,14 +269,15 @@ async def _alarm(task: Task, item: BenchmarkItem, rng: Random, pool: Pool) -> Al
 
 def tables(found: Corpus, runs: Sequence[Measured], judged: Sequence[Alarm]) -> str:
     """All that was measured, in Markdown."""
-    parts = [_coverage(runs[0]), *_catches(found, runs), _costs(found, runs), _judged(found, judged)]
+    parts = [_coverage(runs[0]), *_catches(found, runs), _costs(found, runs), _judged(found, runs, judged)]
     return "\n\n".join(parts)
 
 
 def _coverage(run: Measured) -> str:
     counts = run.verified.methods["execution"]
     lines = [
-        f"| {NAMES.get(name, name)} | {c['items'] + c['not_checkable']} | {c['items']} | {_problems(c['not_checkable_items'])} |"
+        f"| {NAMES.get(name, name)} | {c['items'] + c['not_checkable']} | {c['items']} | "
+        f"{_problems(c['not_checkable_items'])} |"
         for name, c in counts.items()
     ]
     return "\n".join(
@@ -329,34 +320,40 @@ def _named(run: Measured, found: Corpus) -> set[str]:
 
 
 def _costs(found: Corpus, runs: Sequence[Measured]) -> str:
-    lines = [
-        f"| {_label(run)} | {effort['rows']:,} | {effort['pairs']:,} | {effort['unanswered']:,} | {run.cpu_seconds:.0f} | "
-        f"{1e3 * run.cpu_seconds / found.rows.height:.1f} |"
-        for run in runs
-        for effort in [run.verified.effort["execution"]]
-    ]
     head = ["| pairs | rows run | pairs run | unanswered | CPU s | CPU ms a row |", "|---|---|---|---|---|---|"]
-    return "\n".join([f"## Cost, {found.rows.height:,} rows", "", *head, *lines])
+    lines = []
+    for run in runs:
+        effort = run.verified.effort["execution"]
+        counts = " | ".join(f"{effort[name]:,}" for name in ("rows", "pairs", "unanswered"))
+        each = 1e3 * run.cpu_seconds / found.rows.height
+        lines.append(f"| {run.execution} | {counts} | {run.cpu_seconds:.0f} | {each:.1f} |")
+    first = f"Checking the items, once for all runs in a folder: {runs[0].items_seconds:.0f} CPU s."
+    return "\n".join([f"## Cost, {found.rows.height:,} rows", "", *head, *lines, "", first])
 
 
-def _judged(found: Corpus, judged: Sequence[Alarm]) -> str:
-    same = [alarm for alarm in judged if alarm.agreed == INPUTS]
-    weak = [alarm for alarm in judged if alarm.agreed < INPUTS]
-    rows = {alarm.task for alarm in judged}
-    false = {alarm.task for alarm in weak} - {alarm.task for alarm in same}
+def _judged(found: Corpus, runs: Sequence[Measured], judged: Sequence[Alarm]) -> str:
     total = len(found.tasks)
-    text = (
-        f"## Clean rows that pass an item's tests\n\nOf {total:,} clean rows {len(rows):,} ({len(rows) / total:.2%}) pass the "
-        f"tests of an item; {len(rows) - len(false):,} of them compute the same function as an item ({INPUTS} of {INPUTS} random "
-        f"inputs agree), {len(false):,} ({len(false) / total:.2%}) do not: the item's tests are too weak to tell."
-    )
-    lines = [
+    head = ["| pairs | clean rows that pass | the same function | another: false alarms |", "|---|---|---|---|"]
+    lines = []
+    for run in runs:
+        pairs = set(run.verified.hits.select("source_id", "benchmark", "item").iter_rows())
+        own = [a for a in judged if (a.row, a.item.benchmark, a.item.item) in pairs]
+        rows = {alarm.row for alarm in own}
+        false = rows - {alarm.row for alarm in own if alarm.agreed == INPUTS}
+        shares = (f"{len(some):,} ({len(some) / total:.2%})" for some in (rows, rows - false, false))
+        lines.append(f"| {run.execution} | {' | '.join(shares)} |")
+    told = [
         f"| `{alarm.task}` | {NAMES.get(alarm.item.benchmark, alarm.item.benchmark)} {alarm.item.item} | "
         f"{' '.join(alarm.item.question.split())[-90:].replace('|', ' ')} | {alarm.agreed} |"
-        for alarm in sorted([*weak, *same], key=lambda one: (one.agreed, one.task))[:TOLD]
+        for alarm in sorted(judged, key=lambda one: (one.agreed, one.task))[:TOLD]
     ]
-    head = ["| the row's task | item | the item's question (its end) | inputs that agree |", "|---|---|---|---|"]
-    return "\n".join([text, "", f"The {min(TOLD, len(judged))} with the least agreement:", "", *head, *lines])
+    table = ["| the row's task | item | the item's question (its end) | inputs that agree |", "|---|---|---|---|"]
+    text = (
+        f"## Clean rows that pass an item's tests, of {total:,}\n\nThe same function: all {INPUTS} random inputs "
+        "agree. Functions of words and of numbers may be the same function and agree on nothing here."
+    )
+    after = f"\nThe {len(told)} pairs with the least agreement:\n"
+    return "\n".join([text, "", *head, *lines, after, *table, *told])
 
 
 async def work(options: argparse.Namespace) -> str:

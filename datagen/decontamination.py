@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,9 @@ async def decontaminate(
 ) -> Checked:  # fmt: skip
     """Drops (or, with `mark`, marks) the rows of a table that overlap a benchmark; writes a folder.
 
-    kept.parquet has the input's columns and order; dropped.parquet, hits.parquet and coverage.parquet say what was found
-    and what can be found at all; report.json, the counts. Raises InputError for what cannot be read, UsageError for a
-    folder that is someone else's.
+    kept.parquet has the input's columns and order; dropped.parquet, hits.parquet and coverage.parquet say what was
+    found and what can be found at all; report.json, the counts. Raises InputError for what cannot be read, UsageError
+    for a folder that is someone else's.
     """
     config = recipe.decontaminate
     items, missing = load_items(config)
@@ -143,17 +144,17 @@ async def _verified(
     state: Path, say: Callable[[str], None],
 ) -> Decontaminated:  # fmt: skip
     """Scan and verification, whose ledgers are in `state`; Ctrl-C keeps what is done."""
-    interrupt = Interrupt(say)
+    interrupt, texts = Interrupt(say), fields_of(numbered, chosen.columns)[chosen.solution]
+    placed = partial(_placed, column=chosen.solution, texts=dict(zip(numbered["id"], texts, strict=True)))
     with RunFolder(state) as folder:
         async with opened_engines(used_engines(recipe), say) as engines, LazySandbox(recipe.run) as sandbox:
             with interrupt.installed():
                 judge = judging(recipe, engines)
                 verifier = Verifier(folder, "verify", recipe.decontaminate, sandbox, interrupt, judge)
-                found = await decontaminated(
-                    numbered, items, verifier, seed=recipe.run.seed, programs=verified, columns=chosen.columns
-                )
-    texts = dict(zip(numbered["id"], fields_of(numbered, chosen.columns)[chosen.solution], strict=True))
-    return replace(found, hits=_placed(found.hits, chosen.solution, texts))
+                return await decontaminated(
+                    numbered, items, verifier, seed=recipe.run.seed, programs=verified, columns=chosen.columns,
+                    placed=placed,
+                )  # fmt: skip
 
 
 def _placed(hits: pl.DataFrame, column: str, texts: Mapping[str, str]) -> pl.DataFrame:
@@ -166,7 +167,7 @@ def _placed(hits: pl.DataFrame, column: str, texts: Mapping[str, str]) -> pl.Dat
     ]
     start = pl.Series(places, dtype=pl.Int64)
     moved = ran.with_columns(field=pl.lit(column), start=start, end=start + pl.col("span").str.len_chars())
-    return pl.concat([rest, moved.select(hits.columns)]).sort(pl.col("source_id").cast(pl.Int64), maintain_order=True)
+    return pl.concat([rest, moved.select(hits.columns)])
 
 
 def _write(out: Output, rows: pl.DataFrame, found: Decontaminated, mark: bool) -> None:

@@ -98,8 +98,8 @@ def load_items(config: DecontaminateConfig) -> tuple[list[BenchmarkItem], dict[s
 
 @dataclass(frozen=True, slots=True)
 class Decontaminated:
-    """What became of a set: what it is split into, every hit, of whatever method, each item's coverage, the report (plain
-    JSON data; `found` counts the rows that hits drop, by reason), and how many doubts are owed.
+    """What became of a set: what it is split into, every hit, of whatever method, each item's coverage, how many doubts
+    are owed, and the report (plain JSON data; `found` counts by reason the rows that hits drop).
     """
 
     selection: Selection
@@ -112,9 +112,11 @@ class Decontaminated:
 async def decontaminated(
     rows: pl.DataFrame, items: Sequence[BenchmarkItem], verifier: Verifier, *, seed: int,
     programs: pl.DataFrame | None = None, columns: Sequence[str] = (),
+    placed: Callable[[pl.DataFrame], pl.DataFrame] = lambda hits: hits,
 ) -> Decontaminated:  # fmt: skip
     """Scans the rows, then verifies them. `columns` are scanned (default: question, solution, tests); `programs` has
-    what is verified of each row (id, question, solution, perhaps entry_point; default: the rows themselves).
+    what is verified of each row (id, question, solution, perhaps entry_point; default: the rows themselves); `placed`
+    says where hits in those lie in the rows.
     """
     config = verifier.config
     scanned = decontaminate.scan(rows, items, config, seed=seed, columns=columns)
@@ -122,7 +124,7 @@ async def decontaminated(
     verified = await verifier.verify(
         rows if programs is None else programs, items, scanned.hits, set(acts["source_id"].to_list())
     )
-    hits = pl.concat([scanned.hits, verified.hits])
+    hits = pl.concat([scanned.hits, placed(verified.hits)])
     coverage = _with_execution(scanned.coverage, verified.checkable)
     report = decontaminate.report(rows, items, Scanned(hits, coverage), config, seed)
     methods = {name: counts for name, counts in report["methods"].items() if name != UNRESOLVED} | verified.methods

@@ -6,7 +6,7 @@ its words.
     execute (per row)            runs them: a short look at each item's first test, then all tests of what held
 
 A pass that counts is the sandbox's FULL verdict on all tests of the item, with tests and program apart. Tests are often
-too few to tell one function from another (three asserts in MBPP), so that a pass must hold beyond them as well: on inputs
+too few to tell one function from another (three asserts in MBPP), so a pass must hold beyond them as well: on inputs
 near those of the tests, the row's function and the item's own solution give the same results.
 """
 
@@ -45,8 +45,8 @@ VARIATIONS = 40
 """Inputs beyond the tests on which a row's function and the item's own solution are compared."""
 
 AGREEMENT = 0.95
-"""The share of them, of those that the item's solution can be given, on which both have to agree: two right solutions may
-differ where the item says nothing."""
+"""The share of them, of those that the item's solution can be given, on which both have to agree: two right solutions
+may differ where the item says nothing."""
 
 LOOKS = 64
 """First tests that one job of the sandbox holds: a job of one test costs nearly as much as one of 64."""
@@ -85,8 +85,8 @@ _STUB = "def stub_{number}(*args, **kwargs):\n    return {result}\n"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A benchmark item whose tests can be bound to other functions. `calls` are the ways in which they call it, `inputs`
-    (tuples of arguments, written out) lie near those of the tests: none where the item has no solution to compare with.
+    """A benchmark item whose tests can be bound to other functions. `calls` are the ways in which they call it;
+    `inputs` (tuples of arguments, written out) lie near the tests' own: none without a solution to compare with.
     """
 
     benchmark: str

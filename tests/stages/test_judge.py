@@ -1,4 +1,4 @@
-"""What `judge` promises: yes twice is contaminated, no twice is clean, and everything else is unresolved, never clean."""
+"""What `judge` promises: yes twice is contaminated, no twice is clean, everything else is unresolved, never clean."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ async def test_no_twice_is_no(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "maybe", "No doubt they are the same", "I do not know", "Yes and no", "yes/no", "not the same", "nope", "none",
-        "The answer is no", "yes, except for the name", "n", "y", "1", "true", "とても似ている",
+        "", "maybe", "No doubt they are the same", "I do not know", "Yes and no", "yes/no", "not the same", "nope",
+        "none", "The answer is no", "yes, except for the name", "n", "y", "1", "true", "とても似ている",
     ],
 )  # fmt: skip
 async def test_anything_else_is_unresolved(text: str) -> None:
@@ -125,7 +125,7 @@ async def test_server_that_answers_no_is_believed() -> None:
     "fault", [Fault(delay=2.0), Fault(500, {"error": {"message": "oops"}}), Fault(body={"choices": []})]
 )
 async def test_time_out_of_one_order_is_no_answer(fault: Fault) -> None:
-    """A server that is silent, broken or empty for one of the two orders leaves the doubt owed: RequestFailed, no no."""
+    """A server that is silent, broken or empty for one of the orders leaves the doubt owed: RequestFailed, no no."""
     server = FaultServer(says("no"))
     server.faults.append(fault)
     with pytest.raises(RequestFailed):
@@ -133,7 +133,7 @@ async def test_time_out_of_one_order_is_no_answer(fault: Fault) -> None:
 
 
 def test_nearest_items_are_asked_and_settled_rows_are_not() -> None:
-    """Each row is asked about its k nearest items over the least similarity; rows in `skip` and empty ones about none."""
+    """Each row is asked about its k nearest items over the least similarity; rows in `skip` and empty ones, none."""
     rows = pl.DataFrame(
         {"id": ["a", "b", "c"], "question": ["largest element of a list", "largest element of a list", ""]}
     )
