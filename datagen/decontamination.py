@@ -66,6 +66,7 @@ def roles(rows: pl.DataFrame, named: Sequence[str] = ()) -> Roles:
     if not columns:
         hint = f"Give --column one or more of: {', '.join(rows.columns)}"
         raise InputError("no column of a known name holds a task or a solution", where="the data set", hint=hint)
+    fields_of(rows, columns)  # says what is missing, or is no text
     question = next((name for name in QUESTIONS if name in columns), columns[0])
     return Roles(columns, question, next((name for name in SOLUTIONS if name in columns), columns[-1]))
 
@@ -117,7 +118,8 @@ async def decontaminate(
     with output(table.folder(SUFFIX), COMMAND) as out:
         rows = table.read(load)
         chosen = roles(rows, columns)
-        numbered = rows.select(chosen.columns).with_columns(id=pl.int_range(pl.len()).cast(pl.String))
+        texts = pl.DataFrame(fields_of(rows, chosen.columns))
+        numbered = texts.with_columns(id=pl.int_range(pl.len()).cast(pl.String))
         found = await _verified(numbered, items, chosen, programs(rows, chosen), recipe, state_of(table), say)
         _write(out, rows, found, config.mark)
         report = _report(found, missing, config.mark)
