@@ -223,6 +223,30 @@ def test_without_a_network_the_command_to_type_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_data_sets_are_read_by_datasets(tmp_path: Path) -> None:
+    """`datasets` itself reads a data set's splits, and several configurations one after the other."""
+    for config in ("one", "two"):
+        (tmp_path / "set" / config).mkdir(parents=True)
+        write(
+            tmp_path / "set" / config / "test-00000-of-00001.parquet", [{"task_id": config, "prompt": f"Do {config}."}]
+        )
+        write(tmp_path / "set" / config / "train-00000-of-00001.parquet", [{"task_id": "no", "prompt": "Not this."}])
+    configs = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in ("one", "two"))
+    (tmp_path / "set" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    program = (
+        "import sys\nfrom datagen.benchmarks import HubSource, load_benchmark, load_hub\n"
+        "source = HubSource(sys.argv[1], ('one', 'two'))\n"
+        "print([item.question for item in load_benchmark('a/b', load=lambda _: load_hub(source))])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "set")],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["['Do one.', 'Do two.']"], done.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "count", "first"),
     [

@@ -17,6 +17,7 @@ NAMES = [
     "prompts/demo/tests.md",
     "data/topics.toml",
     "data/suites/demo-heldout.jsonl",
+    "data/background.txt",
     "data/demo-model",
 ]
 

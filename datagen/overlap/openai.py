@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+import datagen.overlap.texts as texts
+import datagen.overlap.windows as windows
 from datagen.config import DecontaminateConfig
 from datagen.models import seed_for
-from datagen.overlap import texts, windows
 from datagen.overlap.hits import FOUND
 from datagen.overlap.texts import Folded
 from datagen.sets import BenchmarkItem

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from datagen.overlap import texts, windows
+import datagen.overlap.texts as texts
+import datagen.overlap.windows as windows
 from datagen.overlap.background import background
 from datagen.overlap.grams import COMMON_AT
 from datagen.overlap.hits import COMMON, FOUND

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from datagen.overlap import grams, stretches, texts
+import datagen.overlap.grams as grams
+import datagen.overlap.stretches as stretches
+import datagen.overlap.texts as texts
 from datagen.overlap.hits import FOUND
 from datagen.overlap.shapes import LEAST_NODES, Shape, shapes
 from datagen.overlap.texts import Ints

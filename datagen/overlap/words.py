@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datagen.overlap import texts
+import datagen.overlap.texts as texts
 from datagen.overlap.texts import Bytes, Hashes, Ints, Raw, words_at
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)

@@ -109,7 +109,7 @@ def report(
         "digests": {name: digest([item for item in items if item.benchmark == name]) for name in names},
         "unchecked": {name: _unchecked(scanned.coverage, name, config) for name in names},
         "methods": {label: counted(own) for label, own in methods.items()},
-        "strong": {method: counted((method,)) for method in (*STRONG, COMMON)},
+        "strong": {method: _without_names(counted((method,))) for method in (*STRONG, COMMON)},
     }
 
 
@@ -141,6 +141,13 @@ def _checkable(coverage: pl.DataFrame, methods: Sequence[str]) -> pl.Series:
 def _unchecked(coverage: pl.DataFrame, benchmark: str, config: DecontaminateConfig) -> list[str]:
     own = coverage.filter(pl.col("benchmark") == benchmark)
     return own.filter(~_checkable(own, [acting(config), *STRONG]))["item"].to_list()
+
+
+def _without_names(counts: dict[str, Any]) -> dict[str, Any]:
+    """The numbers only: most methods cannot find most items of some benchmark, and the coverage says which."""
+    return {
+        name: {key: value for key, value in one.items() if key != "too_short_items"} for name, one in counts.items()
+    }
 
 
 def _counts(benchmark: str, scanned: Scanned, methods: Sequence[str]) -> dict[str, Any]:
