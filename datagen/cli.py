@@ -165,7 +165,7 @@ class Command:
 
 
 _ENGINE: Flags = ("engine", EngineConfig, ())
-_OF_JUDGE: Flags = ("engine", EngineConfig, ("engine", "model", "base_url", "concurrency", "replay"))
+_OF_JUDGE: Flags = ("engine", EngineConfig, ("engine", "base_url", "concurrency", "replay"))
 _RUN: Flags = ("run", RunConfig, ())
 _OF_QUESTIONS: Flags = ("questions", QuestionsConfig, ("count", "target", "max_generated"))
 
@@ -227,7 +227,8 @@ def build_parser() -> argparse.ArgumentParser:
         for table, cls, only in command.flags:
             add_flags(sub, table, cls, only=only)
         for step in _STEPS.get(name, ()):
-            text = f"{_ROLES.get(step, f'model that writes {step}')} (default: --model)"
+            default = "the recipe's" if name == "decontaminate" else "--model"
+            text = f"{_ROLES.get(step, f'model that writes {step}')} (default: {default})"
             sub.add_argument(f"--{step}-model", dest=f"engine.{step}.model", metavar="TEXT", help=text)
     return parser
 
