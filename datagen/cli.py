@@ -185,7 +185,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "decontaminate": Command(
         decontaminate, "Drop rows of a run, or of any table, that overlap a benchmark.",
-        "datagen decontaminate --against humaneval my.jsonl · datagen decontaminate set.parquet --against mbpp --judge",
+        "datagen decontaminate --against humaneval · datagen decontaminate my.jsonl --against mbpp",
         (("decontaminate", DecontaminateConfig, ()), _OF_JUDGE, _RUN),
     ),
     "export": Command(

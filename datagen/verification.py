@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -189,7 +189,7 @@ class Verifier:
         if not known:
             return Verified()
         checked = await self._checked(known)
-        usable = [target for name, target in known.items() if not checked[name].problem]
+        usable = [replace(t, inputs=checked[name].inputs) for name, t in known.items() if not checked[name].problem]
         tried = await self._tried(self._trials(rows, usable, overlaps))
         hits = _passes(tried, rows)
         counted = {name: _executed(name, items, checked.values(), hits) for name in _benchmarks(items)}

@@ -24,6 +24,7 @@ from datagen.extract import syntax
 from datagen.extract.binding import Bindable, bindables, bound, calls_in, normalised
 from datagen.extract.inputs import given, variations
 from datagen.models import Job, Limits, Outcome, Sandbox, Status, Usage, Verdict, content_id
+from datagen.selection import PASSES
 from datagen.sets import BenchmarkItem, Nearest
 from sandbox.contract import Tier
 
@@ -59,7 +60,13 @@ MOST_LATE = 8
 
 _GIVEN_UP_AFTER = 2  # tests that the sandbox ends in one job before it gives up the rest
 _UNANSWERED = frozenset({Status.TIMEOUT, Status.MEMORY, Status.OUTPUT})
-_FEWEST = 5  # inputs to compare on, fewer prove nothing
+FEWEST = 5
+"""Inputs to compare on: fewer prove nothing, and the item goes by its tests alone."""
+
+_VARIES = """from collections import Counter
+counted = Counter(repr({entry}(*given)) for given in {inputs})
+assert counted.most_common(1)[0][1] <= 0.9 * counted.total()
+"""
 _BEYOND = """import copy
 {solution}
 reference = {entry}
@@ -106,11 +113,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Whether an item can be checked by execution; `problem` says why not, "" if it can."""
+    """Whether an item can be checked by execution: `problem` says why not, "" if it can. `inputs`: those near its tests
+    that its own solution answers.
+    """
 
     benchmark: str
     item: str
     problem: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,36 +185,39 @@ def _target(item: BenchmarkItem) -> Target:
 
 
 async def check(target: Target, *, sandbox: Sandbox, config: DecontaminateConfig) -> Outcome[Checked]:
-    """Whether the item's tests can tell: its own solution (if it has one) passes them, and no stub does.
-
-    Besides STUBS, the one value that all asserts expect, where there is only one, is tried as a constant.
+    """Whether the item's tests can tell: its own solution (if it has one) passes them, no stub does, and its results
+    vary near the tests. Besides STUBS, the one value that all asserts expect, where there is only one, is a stub.
     """
-    usage, problem = Usage(), ""
-    if target.solution:
-        job = Job(target.solution, target.tests, _limits(config), tier=Tier.SCREEN)
-        verdict = await sandbox.run(job)
-        usage += Usage(cpu_seconds=verdict.cpu_seconds)
-        problem = "" if verdict.passed else f"its own solution does not pass: {verdict.status.value}"
-    if not problem:
-        weak, cost = await _passing_stub(target, sandbox, config)
-        usage, problem = usage + cost, f"return {weak} passes every test" if weak else ""
-    return Outcome(target.id, kept=(Checked(target.benchmark, target.item, problem),), usage=usage)
+    bench = _Bench(target.solution, sandbox, _limits(config))
+    inputs: tuple[str, ...] = ()
+    problem = await _own_problem(target, bench) if target.solution else ""
+    if not problem and (weak := await _passing_stub(target, bench)):
+        problem = f"return {weak} passes every test"
+    if not problem and target.inputs:
+        inputs = await bench.answered(target.entry, target.inputs)
+        if len(inputs) >= FEWEST and not await bench.varies(target.entry, inputs):
+            problem = "its own solution gives nearly always the same result"
+    usable = inputs if len(inputs) >= FEWEST else ()
+    return Outcome(target.id, kept=(Checked(target.benchmark, target.item, problem, usable),), usage=bench.usage)
 
 
-async def _passing_stub(target: Target, sandbox: Sandbox, config: DecontaminateConfig) -> tuple[str, Usage]:
-    """What a stub returns that passes all tests, "" if none does, and the cost."""
+async def _own_problem(target: Target, bench: _Bench) -> str:
+    statuses = await bench.statuses(target.tests)
+    return next((f"its own solution does not pass: {status.value}" for status in statuses if status not in PASSES), "")
+
+
+async def _passing_stub(target: Target, bench: _Bench) -> str:
+    """What a stub returns that passes all tests, "" if none does."""
     stubs = (*STUBS, *_only_expected(target.tests))
     program = "".join(_STUB.format(number=number, result=result) for number, result in enumerate(stubs))
-    usage = Usage()
     left = list(range(len(stubs)))
     for test in target.tests:  # a stub that fails one test is out
-        tests = tuple(bound(test, target.entry, f"stub_{number}") for number in left)
-        verdict = await sandbox.run(Job(program, tests, _limits(config), tier=Tier.SCREEN))
-        usage += Usage(cpu_seconds=verdict.cpu_seconds)
-        left = [number for number, result in zip(left, verdict.tests, strict=True) if result.status is Status.PASS]
+        tests = [bound(test, target.entry, f"stub_{number}") for number in left]
+        statuses = await bench.statuses(tests, program)
+        left = [number for number, status in zip(left, statuses, strict=True) if status is Status.PASS]
         if not left:
-            return "", usage
-    return stubs[left[0]], usage
+            return ""
+    return stubs[left[0]]
 
 
 def _only_expected(tests: Sequence[str]) -> tuple[str, ...]:
@@ -329,6 +342,29 @@ class _Bench:
         self._short = replace(limits, cpu_seconds=min(FIRST_SECONDS, limits.cpu_seconds))
         self.usage = Usage()
 
+    async def statuses(self, tests: Sequence[str], program: str = "") -> list[Status]:
+        """How the program (default: its own) does on each test, screened: for programs that forge nothing."""
+        verdict = await self._run(Job(program or self._program, tuple(tests), self._limits, tier=Tier.SCREEN))
+        return [result.status for result in verdict.tests]
+
+    async def answered(self, entry: str, inputs: Sequence[str]) -> tuple[str, ...]:
+        """The inputs that a function of the program answers within the short limit, as far as few exceed it."""
+        found: list[str] = []
+        late, pending = 0, list(inputs)
+        while pending and late < MOST_LATE:
+            tests = tuple(f"{entry}(*{given})" for given in pending)
+            verdict = await self._run(Job(self._program, tests, self._short, tier=Tier.SCREEN))
+            results = list(zip(pending, verdict.tests, strict=True))
+            found += [given for given, result in results if result.status is Status.PASS]
+            cut = [given for given, result in results if result.status in _UNANSWERED]
+            late, pending = late + len(cut[:_GIVEN_UP_AFTER]), cut[_GIVEN_UP_AFTER:]
+        return tuple(found)
+
+    async def varies(self, entry: str, inputs: Sequence[str]) -> bool:
+        """Whether the function's results on these inputs are not nearly all the same."""
+        (status,) = await self.statuses([_VARIES.format(entry=entry, inputs=f"[{', '.join(inputs)}]")])
+        return status in PASSES
+
     async def look(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
         """The pairs whose first test held, and those without an answer. Many share a job under a short limit; what that
         cut short and more than its arity speaks for, runs again alone, under the full one.
@@ -386,5 +422,5 @@ def _beyond(pair: Pair) -> str:
     inputs = f"[{', '.join(target.inputs)}]"
     return _BEYOND.format(
         solution=target.solution, entry=target.entry, inputs=inputs, alias=pair.function.alias, share=AGREEMENT,
-        fewest=min(_FEWEST, len(target.inputs)),
+        fewest=min(FEWEST, len(target.inputs)),
     )  # fmt: skip
