@@ -63,6 +63,9 @@ _UNANSWERED = frozenset({Status.TIMEOUT, Status.MEMORY, Status.OUTPUT})
 FEWEST = 5
 """Inputs to compare on: fewer prove nothing, and the item goes by its tests alone."""
 
+ENOUGH = 5
+"""Asserts that tell by themselves, where results hardly vary: whether brackets match is nearly always no."""
+
 _VARIES = """from collections import Counter
 counted = Counter(repr({entry}(*given)) for given in {inputs})
 assert counted.most_common(1)[0][1] <= 0.9 * counted.total()
@@ -185,8 +188,8 @@ def _target(item: BenchmarkItem) -> Target:
 
 
 async def check(target: Target, *, sandbox: Sandbox, config: DecontaminateConfig) -> Outcome[Checked]:
-    """Whether the item's tests can tell: its own solution (if it has one) passes them, no stub does, and its results
-    vary near the tests. Besides STUBS, the one value that all asserts expect, where there is only one, is a stub.
+    """Whether the item's tests can tell: its own solution (if it has one) passes them, no stub does, and, where they
+    are few, its results vary near them. Besides STUBS, the value that all asserts expect, if it is one, is a stub.
     """
     bench = _Bench(target.solution, sandbox, _limits(config))
     inputs: tuple[str, ...] = ()
@@ -195,7 +198,8 @@ async def check(target: Target, *, sandbox: Sandbox, config: DecontaminateConfig
         problem = f"return {weak} passes every test"
     if not problem and target.inputs:
         inputs = await bench.answered(target.entry, target.inputs)
-        if len(inputs) >= FEWEST and not await bench.varies(target.entry, inputs):
+        few = _asserts(target.tests) < ENOUGH and len(inputs) >= FEWEST
+        if few and not await bench.varies(target.entry, inputs):
             problem = "its own solution gives nearly always the same result"
     usable = inputs if len(inputs) >= FEWEST else ()
     return Outcome(target.id, kept=(Checked(target.benchmark, target.item, problem, usable),), usage=bench.usage)
@@ -218,6 +222,11 @@ async def _passing_stub(target: Target, bench: _Bench) -> str:
         if not left:
             return ""
     return stubs[left[0]]
+
+
+def _asserts(tests: Sequence[str]) -> int:
+    trees = [tree for test in tests if (tree := syntax.parse(test)) is not None]
+    return sum(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree))
 
 
 def _only_expected(tests: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -148,6 +149,34 @@ async def test_the_only_expected_value_is_a_stub(pool: Pool) -> None:
     item = BenchmarkItem("own", "odd", "q", "def f(n):\n    return [3, 'x']\n", ("assert f(1) == [3, 'x']",), "f")
     (outcome,) = [await check(target, sandbox=pool, config=CONFIG) for target in targets([item])]
     assert outcome.kept[0].problem == "return [3, 'x'] passes every test"
+
+
+async def test_inputs_that_its_own_solution_cannot_answer_are_left_out(pool: Pool) -> None:
+    """Of the inputs near an item's tests those on which its own solution loops or fails are not used to compare."""
+    solution = "def f(n):\n    while n % 3:\n        n += 3\n    return 90 // (n - 9)\n"
+    item = BenchmarkItem("own", "third", "q", solution, ("assert f(3) == -15", "assert f(12) == 30"), "f")
+    (target,) = targets([item])
+    checked = (await check(target, sandbox=pool, config=CONFIG)).kept[0]
+    numbers = {ast.literal_eval(given)[0] for given in checked.inputs}
+    tried_numbers = {ast.literal_eval(given)[0] for given in target.inputs}
+    assert not [number for number in numbers if number % 3 or number == 9]
+    assert [number for number in tried_numbers if number % 3]
+
+
+async def test_item_of_nearly_one_result_is_uncheckable(pool: Pool) -> None:
+    """An item whose own solution gives nearly always the same result near its tests cannot tell functions apart."""
+    item = BenchmarkItem(
+        "own", "rare", "q", "def f(n):\n    return n == 4\n", ("assert f(4) is True", "assert f(900) is False"), "f"
+    )
+    (target,) = targets([item])
+    assert "same result" in (await check(target, sandbox=pool, config=CONFIG)).kept[0].problem
+
+
+async def test_pass_has_to_hold_beyond_the_tests(pool: Pool) -> None:
+    """A function that happens to pass an item's few asserts, and computes something else, is no contamination."""
+    near = "def tally(values, bound):\n    return 2 if values == [1, 5, 9] else 0\n"
+    (found,) = await tried(pool, rows(near))
+    assert found.tried and not found.passed
 
 
 @pytest.mark.parametrize(
