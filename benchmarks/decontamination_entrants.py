@@ -21,7 +21,7 @@ from datagen.stages.decontaminate import scan
 
 CONFIG = DecontaminateConfig()
 Entrant = Callable[[pl.Series, Sequence[BenchmarkItem]], int]
-NAIVE_ROWS = 600
+NAIVE_ROWS = 400
 """Rows that the naive loop gets; its time is linear in them and is scaled up."""
 
 _OTHER = re.compile(r"[^\w]|_")

@@ -312,7 +312,7 @@ def test_humanevalpack_tests_are_of_python_only(tmp_path: Path) -> None:
 def test_mbpp_tests_have_their_setup(tmp_path: Path, question: str) -> None:
     """Each assert is a snippet below set-up code or imports; the entry point is what the code defines and they call."""
     record = {
-        question: "Sort.", "code": "def helper(x):\r\n    return x\r\ndef order(x):\r\n    return sorted(helper(x))",
+        question: "Sort.", "code": "def same(x):\r\n    return x\r\ndef order(x):\r\n    return sorted(same(x))",
         "test_list": ["assert order([2, 1]) == [1, TWO]", "assert set(order([])) == set()"],
         "test_setup_code": "TWO = 2", "test_imports": ["import math"], "task_id": 5,
     }  # fmt: skip

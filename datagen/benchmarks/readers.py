@@ -49,7 +49,7 @@ def humaneval(record: Record) -> Answer:
     entry = record["entry_point"]
     solution = record["prompt"] + record["canonical_solution"]
     test = f"{record['test'].strip()}\n\ncheck({entry})\n"
-    return Answer(solution, (_with_helpers(test, solution, entry),), entry)
+    return Answer(solution, (_with_callees(test, solution, entry),), entry)
 
 
 def humanevalpack(record: Record) -> Answer:
@@ -58,7 +58,7 @@ def humanevalpack(record: Record) -> Answer:
     entry = record["entry_point"]
     if not str(record["task_id"]).startswith("Python/"):
         return Answer(solution, (), entry)
-    return Answer(solution, (_with_helpers(record["test"].strip() + "\n", solution, entry),), entry)
+    return Answer(solution, (_with_callees(record["test"].strip() + "\n", solution, entry),), entry)
 
 
 def mbpp(record: Record) -> Answer:
@@ -145,17 +145,17 @@ assert _outcome.testsRun and _outcome.wasSuccessful()
 """
 
 
-def _with_helpers(test: str, solution: str, entry: str) -> str:
+def _with_callees(test: str, solution: str, entry: str) -> str:
     """The test below those functions of the solution, other than the entry point, that it uses."""
     tree, program = syntax.parse(test), syntax.parse(solution)
     if tree is None or program is None:
         return test
     wanted = syntax.free(tree) - syntax.stores(tree) - {entry}
-    helpers = [node for node in program.body if isinstance(node, ast.FunctionDef) and node.name in wanted]
-    if not helpers:
+    callees = [node for node in program.body if isinstance(node, ast.FunctionDef) and node.name in wanted]
+    if not callees:
         return test
     imports = [node for node in program.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return "\n\n".join([*(syntax.source_of(solution, node).strip() for node in [*imports, *helpers]), test])
+    return "\n\n".join([*(syntax.source_of(solution, node).strip() for node in [*imports, *callees]), test])
 
 
 def _defined_and_called(solution: str, asserts: Sequence[str]) -> str:

@@ -59,8 +59,10 @@ def test_what_is_computed_matters(old: str, new: str) -> None:
 
 
 def test_which_name_is_which_matters() -> None:
-    """Two names swapped in one place are another program; so are lists split in another way."""
+    """Two names swapped in one place are another program; so are what is left out or split in another way."""
     assert fingerprint("def f(a, b):\n    return a - b") != fingerprint("def f(a, b):\n    return b - a")
+    slices = ["a[2:]", "a[:2]", "a[::2]", "a[2]", "f(a, 2)", "f(*a)", "f(**a)"]
+    assert len({fingerprint(f"def f(a):\n    return {part}") for part in slices}) == len(slices)
     assert fingerprint("def f(a):\n    return [a, [a]]") != fingerprint("def f(a):\n    return [[a], a]")
     assert fingerprint("def f(a):\n    sum = len\n    return sum(a)") != fingerprint(
         "def f(a):\n    x = len\n    return sum(a)"
@@ -95,8 +97,8 @@ def test_small_functions_have_no_print_to_match() -> None:
     assert found.hits.is_empty() and not found.coverage["ast"][0]
 
 
-def test_helpers_are_not_the_solution() -> None:
-    """Only the entry point's shape is looked for, not that of a helper which any program may have."""
-    helper = PROGRAM.replace("median", "helper")
-    item = BenchmarkItem("b", "0", "q", helper + "\n\ndef f(x):\n    return helper(x)\n", (), "f")
+def test_what_the_solution_calls_is_not_looked_for() -> None:
+    """Only the entry point's shape is looked for, not that of a function which it calls."""
+    callee = PROGRAM.replace("median", "middle")
+    item = BenchmarkItem("b", "0", "q", callee + "\n\ndef f(x):\n    return middle(x)\n", (), "f")
     assert scan(pl.DataFrame({"solution": [PROGRAM]}), [item], DecontaminateConfig(), seed=0).hits.is_empty()
