@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datagen import __version__, workflow
+from datagen import __version__, standalone, workflow
 from datagen.config import (
     DecontaminateConfig,
     DedupConfig,
@@ -56,7 +56,11 @@ def questions(args: argparse.Namespace) -> None:
 
 
 def dedup(args: argparse.Namespace) -> None:
-    """Drops exact and near duplicates."""
+    """Drops exact and near duplicates: of a run's questions, or of the table that was named."""
+    if args.source:
+        done = standalone.dedup(table(args), resolve(args).dedup)
+        print(f"{funnel([done.report])}\n\n{standalone.draw(done.similarities)}\n\nwritten  {done.path}")
+        return
     in_run(args, workflow.then(lambda run: run.dedup()))
     conclude(args.run)
 
@@ -151,7 +155,8 @@ COMMANDS: Mapping[str, Command] = {
         (("questions", QuestionsConfig, ()), _ENGINE, _RUN),
     ),
     "dedup": Command(
-        dedup, "Drop exact and near duplicates of questions.", "datagen dedup --threshold 0.7",
+        dedup, "Drop exact and near duplicates of a run's questions, or of any table.",
+        "datagen dedup · datagen dedup my.jsonl --column prompt --threshold 0.8",
         (("dedup", DedupConfig, ()),),
     ),
     "solve": Command(
@@ -207,7 +212,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 _STEPS = {"solve": ("tests", "solutions"), "run": ("questions", "tests", "solutions")}
-_POSITIONAL = {"push": "NAME/DATASET ", "run": "RECIPE "}
+_POSITIONAL = {"push": "NAME/DATASET ", "run": "RECIPE ", "dedup": "[TABLE] "}
+_OF_TABLES = ("dedup",)
+"""The commands that also work on a table of any kind, instead of a run."""
 
 
 def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
@@ -220,6 +227,8 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         text = "go on until N verified, decontaminated rows are there"
         parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file")
         parser.add_argument("--target-rows", type=int, default=0, metavar="N", help=text)
+    if name in _OF_TABLES:
+        _add_table(parser)
     if name == "preview":
         parser.add_argument("--rows", type=int, default=3, metavar="N", help="rows to make (3)")
     if name != "doctor":
@@ -232,16 +241,47 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--dry-run", action="store_true", help="print the resolved settings and stop")
 
 
+TABLE = {
+    "column": ("NAME", "column of the text (question)"),
+    "out": ("DIR", "folder to write (beside the table)"),
+    "revision": ("TEXT", "commit, branch or tag on the Hub"),
+    "subset": ("NAME", "configuration on the Hub"),
+    "split": ("NAME", "split on the Hub (train)"),
+}
+"""The flags that describe a table."""
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    """The table that a command works on instead of a run, and what is said about it."""
+    text = "a .parquet, .jsonl(.gz) or .json file, a folder of them, or OWNER/NAME on the Hub (default: the run)"
+    parser.add_argument("source", nargs="?", default="", metavar="TABLE", help=text)
+    for flag, (metavar, about) in TABLE.items():
+        parser.add_argument(f"--{flag}", metavar=metavar, help=f"with TABLE: {about}")
+
+
 # -- what they share ------------------------------------------------------------------------------------------------
 
 
 def resolve(args: argparse.Namespace) -> Recipe:
     """The settings of a command: its recipe, else the one in the run's folder, under the flags."""
     written = Path(args.run) / "recipe.toml"
-    path = recipe_path(args.recipe) if args.recipe else written if written.is_file() else None
+    of_run = written.is_file() and not getattr(args, "source", "")
+    path = recipe_path(args.recipe) if args.recipe else written if of_run else None
     recipe = load_recipe(path, collect(args), name=Path(args.recipe or args.run).stem)
     check_license(recipe.export.license)
     return recipe
+
+
+def table(args: argparse.Namespace) -> standalone.Table:
+    """The table that was named, with what was said about it."""
+    return standalone.Table(args.source, **{flag: getattr(args, flag) for flag in TABLE if getattr(args, flag)})
+
+
+def only_of_tables(args: argparse.Namespace) -> None:
+    """UsageError for a flag about a table where none was named."""
+    given = [flag for flag in TABLE if args.command in _OF_TABLES and getattr(args, flag)]
+    if given and not args.source:
+        raise UsageError(f"--{given[0]} needs a table", hint=f"Type: datagen {args.command} TABLE --{given[0]} ...")
 
 
 def in_run(args: argparse.Namespace, work: Callable[[workflow.Run], Awaitable[object]]) -> None:
@@ -268,6 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
         if args.command == "run" and not args.run:
             args.run = f"runs/{recipe_path(args.recipe).stem}"
+        only_of_tables(args)
         if getattr(args, "dry_run", False):
             print(resolve(args).to_toml(), end="")
         else:
