@@ -1,0 +1,121 @@
+"""What was measured as Markdown: which targets are met, what each method costs and how often it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.dedup_contestants import (
+    BULK,
+    DATATROVE,
+    FLOOR,
+    LOOP,
+    OURS,
+    OURS_NUMPY,
+    RENSA,
+    TEXT_DEDUP,
+)
+
+BASE, LARGE = 62_000, 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One turn of one method on one corpus, seconds and MB; `missing` says why there is none. -1: not known."""
+
+    name: str
+    rows: int
+    cpu: float = -1
+    wall: float = -1
+    peak_mb: float = -1
+    version: str = ""
+    removed: int = -1
+    leaked: int = -1
+    false: int = -1
+    orphan: int = -1
+    missing: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As in a results file."""
+        return asdict(self)
+
+
+class Table:
+    """The cells by method and rows."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self.cells = cells
+
+    def of(self, name: str, rows: int) -> list[Cell]:
+        """The turns of a method that ran."""
+        return [cell for cell in self.cells if (cell.name, cell.rows) == (name, rows) and not cell.missing]
+
+    def middle(self, name: str, rows: int, what: str) -> float:
+        """The median over the turns; -1 if it did not run."""
+        turns = self.of(name, rows)
+        return median(getattr(cell, what) for cell in turns) if turns else -1
+
+
+def report(cells: Sequence[Cell]) -> str:
+    """All tables, one after the other."""
+    table = Table(cells)
+    sizes = sorted({cell.rows for cell in cells})
+    return "\n\n".join([_targets(table), *(_costs(table, rows) for rows in sizes)])
+
+
+def _costs(table: Table, rows: int) -> str:
+    names = list(dict.fromkeys(cell.name for cell in table.cells if cell.rows == rows))
+    names.sort(key=lambda name: (not table.of(name, rows), table.middle(name, rows, "cpu")))
+    heads = ["method", "CPU s", "wall s", "peak MB", "x datagen's CPU", "removed", "leaked", "false", "orphan", "turns"]
+    return f"## {rows:,} rows\n\n" + _table(heads, [_row(table, name, rows) for name in names])
+
+
+def _row(table: Table, name: str, rows: int) -> list[str]:
+    turns = table.of(name, rows)
+    if not turns:
+        missing = next(cell.missing for cell in table.cells if (cell.name, cell.rows) == (name, rows))
+        return [name, missing, *[""] * 8]
+    cpu, wall, peak, own = (
+        table.middle(name, rows, "cpu"), table.middle(name, rows, "wall"), table.middle(name, rows, "peak_mb"),
+        table.middle(OURS, rows, "cpu"),
+    )  # fmt: skip
+    wrong = [f"{getattr(turns[0], what):,}".replace("-1", "") for what in ("removed", "leaked", "false", "orphan")]
+    times = f"{cpu / own:.1f}" if own > 0 else ""
+    label = f"{name} ({turns[0].version})" if turns[0].version.split()[0] in name else name
+    return [label, f"{cpu:.2f}", f"{wall:.2f}", f"{peak:,.0f}", times, *wrong, str(len(turns))]
+
+
+def _targets(table: Table) -> str:
+    wanted = [
+        (LOOP, OURS, BASE, "cpu", 100, True), (BULK, OURS, BASE, "cpu", 15, True),
+        (BULK, OURS, LARGE, "cpu", 15, True), (RENSA, OURS, BASE, "cpu", 5, True),
+        (RENSA, OURS, LARGE, "peak_mb", 4, True), (TEXT_DEDUP, OURS, BASE, "cpu", 100, True),
+        (DATATROVE, OURS, BASE, "cpu", 100, True), (OURS, FLOOR, BASE, "cpu", 2.5, False),
+        (LOOP, OURS_NUMPY, BASE, "cpu", 20, True),
+    ]  # fmt: skip
+    rows = [_target(table, *target) for target in wanted]
+    rows += [_right(table, name, size) for name in (OURS, OURS_NUMPY) for size in (BASE, LARGE) if table.of(name, size)]
+    return "## Targets\n\n" + _table(["", "measured", "target", ""], rows)
+
+
+def _target(table: Table, over: str, under: str, rows: int, what: str, bound: float, at_least: bool) -> list[str]:
+    name = f"{'CPU time' if what == 'cpu' else 'peak memory'} of {over} / {under}, {rows:,} rows"
+    target = f"{'at least' if at_least else 'at most'} {bound:g}"
+    if not (table.of(over, rows) and table.of(under, rows)):
+        return [name, "not measured", target, ""]
+    found = table.middle(over, rows, what) / table.middle(under, rows, what)
+    return [name, f"{found:.1f}", target, "met" if (found >= bound) is at_least or found == bound else "missed"]
+
+
+def _right(table: Table, name: str, rows: int) -> list[str]:
+    worst = {what: max(getattr(cell, what) for cell in table.of(name, rows)) for what in ("leaked", "false", "orphan")}
+    target = "0.05 % of the true pairs leaked, 0 false, 0 orphans"
+    found = ", ".join(f"{count:,} {what}" for what, count in worst.items())
+    return [f"{name}, {rows:,} rows", found, target, ""]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
