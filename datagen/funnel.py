@@ -45,7 +45,8 @@ def overlaps(report: Report) -> str:
     Empty where the report is of another stage, or no benchmark was given.
     """
     found = report.notes.get("decontamination", {})
-    methods: dict[str, dict[str, dict[str, Any]]] = found.get("methods", {})
+    counted: dict[str, dict[str, dict[str, Any]]] = found.get("methods", {})
+    methods = {name: counted[name] for name in sorted(counted, key=_place)}
     names = list(dict.fromkeys(name for counts in methods.values() for name in counts))
     if not names:
         return ""
@@ -56,6 +57,12 @@ def overlaps(report: Report) -> str:
     unchecked = {name: len(found.get("unchecked", {}).get(name, ())) for name in names}
     lines = [f"{name}: {count:,} items that no method can check" for name, count in unchecked.items() if count]
     return "\n".join([_table(hits), "", _table(items), *lines, *_judged(found)])
+
+
+def _place(method: str) -> tuple[int, str]:
+    """Where a method stands in the tables: OpenAI's first, then what looks further and further beyond words."""
+    order = ("openai", "strong", "execution", "judge")
+    return next((place for place, name in enumerate(order) if method.startswith(name)), len(order)), method
 
 
 def _figure(counts: Mapping[str, Mapping[str, Any]], name: str, key: str) -> str:
