@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 import pytest
+from fault_server import MODEL, FaultServer
 
 from datagen import cli
 from datagen.decontamination import program_of, roles
@@ -148,6 +153,57 @@ def test_flags_of_tables_need_one(bench: str) -> None:
 def test_program_of_an_answer(text: str, program: str) -> None:
     """The program is the text itself where it is Python, else its Python fences; prose has none."""
     assert program_of(text).strip() == program
+
+
+@contextmanager
+def serving(text: Callable[[str], str]) -> Iterator[FaultServer]:
+    """A server in a thread of its own, which answers the last message."""
+
+    def respond(body: dict) -> dict:
+        message = {"role": "assistant", "content": text(body["messages"][-1]["content"])}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}
+
+    server, loop, up = FaultServer(respond), asyncio.new_event_loop(), threading.Event()
+
+    async def serve() -> None:
+        async with server.running():
+            up.set()
+            await done.wait()
+
+    done = asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    up.wait()
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()
+
+
+def test_judge_is_asked_once(bench: str, tmp_path: Path) -> None:
+    """--judge asks a model on a server about each row and its nearest item, both ways; what it calls the same is
+    dropped, what it leaves open is unresolved, and the same command again asks nothing.
+    """
+    rows = [
+        {"question": f"Count the elements of a {what} over a limit.", "solution": "x"}
+        for what in ("list", "bag", "jar")
+    ]
+    table = lines(tmp_path / "asked.jsonl", rows)
+    said = {"list": "yes", "bag": "no", "jar": "no, not quite"}
+    with serving(lambda asked: next(answer for what, answer in said.items() if f"a {what} over" in asked)) as server:
+        flags = ["--judge", "--engine", "server", "--base-url", server.url, "--judge-model", MODEL]
+        assert run(table, "--against", bench, *flags) == 0
+        assert len(server.seen) == 6
+        assert run(table, "--against", bench, *flags) == 0
+        assert len(server.seen) == 6
+    dropped = pl.read_parquet(tmp_path / "asked-decontaminated/dropped.parquet")
+    assert dropped.select("row", "reason", "method").rows() == [
+        (0, "contaminated", "judge"),
+        (2, "unresolved", "unresolved"),
+    ]
 
 
 @pytest.mark.slow
