@@ -5,6 +5,7 @@
 # make bench       how right the rows of the demo run are, against reference solutions
 # make bench-sandbox   what the sandbox costs, beside those of its peers that are installed
 # make bench-decontamination BENCHMARKS=DIR   what decontamination costs and finds, beside the usual ways
+# make bench-dedup   what dedup costs and how often it errs, beside those of its peers that are installed
 #
 # CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
 #   make demo CPU_INDEX=1     adds PyTorch's own index of CPU wheels
@@ -21,7 +22,7 @@ PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks=$(BENCHMARKS),)
 # Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
 BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
 
-.PHONY: demo test lint install demo-model docs bench bench-sandbox bench-decontamination clean
+.PHONY: demo test lint install demo-model docs bench bench-sandbox bench-decontamination bench-dedup clean
 
 $(VENV)/installed: pyproject.toml
 	@echo "installing into $(VENV): vLLM for CPU and what it needs, about 3.5 GB" >&2
@@ -57,6 +58,9 @@ bench-sandbox: install
 
 bench-decontamination: install
 	$(BIN)/python -m benchmarks.decontamination_speed --benchmarks $(BENCHMARKS)
+
+bench-dedup: install
+	$(BIN)/python -m benchmarks.dedup_speed --rows 62000
 
 bench: install
 	$(BIN)/python -m benchmarks.demo_agreement --run $(RUN)

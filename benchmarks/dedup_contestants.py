@@ -11,6 +11,7 @@ warm up, come before. Peak memory is the whole process's. A peer's own interpret
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -18,28 +19,30 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 THRESHOLD, SHINGLE, PERMUTATIONS = 0.7, 3, 128
 WARM_UP = 500
 
-Keep = Callable[[Path], Sequence[bool]]
+Kept = Sequence[bool] | NDArray[np.bool_]
+Keep = Callable[[Path], Kept]
 """Which rows of the file at this path are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A method: what makes its `Keep` (imports included), the package it needs, and how many rows it is asked for."""
+    """A method: what makes its `Keep` (imports included), the package it needs, the most rows it is asked for."""
 
     make: Callable[[], Keep]
     package: str
-    note: str
     most: int
 
 
@@ -55,40 +58,33 @@ def shingles(text: str) -> set[str]:
     return {" ".join(words[start : start + SHINGLE]) for start in range(max(1, len(words) - SHINGLE + 1))}
 
 
-def read_only() -> Keep:
-    """No method at all: keeps everything."""
-    return lambda path: [True] * len(texts(path))
-
-
 def floor() -> Keep:
     """Read, hash every shingle once, permute 125 times; no method with signatures can do less."""
     import polars as pl
 
     from benchmarks.dedup_floor import signatures
 
-    def keep(path: Path) -> Sequence[bool]:
+    def keep(path: Path) -> Kept:
         return [True] * len(signatures(pl.read_parquet(path, columns=["text"])["text"]))
 
     return keep
 
 
 def ours(backend: str, column: str = "text") -> Callable[[], Keep]:
-    """datagen's stage, with its own normalisation once more."""
+    """datagen's stage, with its own normalisation once more; where it has no choice of backends, as it is."""
 
     def make() -> Keep:
         import polars as pl
 
-        from benchmarks.dedup_ours import configured
+        from datagen.config import DedupConfig
         from datagen.stages.dedup import dedup
 
-        config = configured(backend)
+        known = {field.name for field in dataclasses.fields(DedupConfig)}
+        config = DedupConfig(**{"backend": backend} if "backend" in known else {})
 
-        def keep(path: Path) -> Sequence[bool]:
+        def keep(path: Path) -> Kept:
             rows = pl.read_parquet(path, columns=[column]).with_row_index("id")
-            kept = dedup(rows, config, column=column, priority=("id",)).kept["id"]
-            mask = np.zeros(len(rows), dtype=bool)
-            mask[kept.to_numpy()] = True
-            return mask.tolist()
+            return _mask(len(rows), dedup(rows, config, column=column, priority=("id",)).kept["id"].to_numpy())
 
         return keep
 
@@ -99,7 +95,7 @@ def datasketch_loop() -> Keep:
     """Its README: a MinHash a row, updated shingle by shingle; query, then insert."""
     from datasketch import MinHash, MinHashLSH
 
-    def keep(path: Path) -> Sequence[bool]:
+    def keep(path: Path) -> Kept:
         index, kept = MinHashLSH(threshold=THRESHOLD, num_perm=PERMUTATIONS), []
         for row, text in enumerate(texts(path)):
             sketch = MinHash(num_perm=PERMUTATIONS)
@@ -118,7 +114,7 @@ def datasketch_bulk() -> Keep:
     import xxhash
     from datasketch import MinHash, MinHashLSH
 
-    def keep(path: Path) -> Sequence[bool]:
+    def keep(path: Path) -> Kept:
         index, kept = MinHashLSH(threshold=THRESHOLD, num_perm=PERMUTATIONS), []
         sets = ([shingle.encode() for shingle in shingles(text)] for text in texts(path))
         sketches = MinHash.generator(sets, num_perm=PERMUTATIONS, hashfunc=xxhash.xxh32_intdigest)
@@ -135,7 +131,7 @@ def rensa() -> Keep:
     """Its streaming deduplicator, whose candidates are checked by their sketches."""
     from rensa import RMinHashDeduplicator
 
-    def keep(path: Path) -> Sequence[bool]:
+    def keep(path: Path) -> Kept:
         dedup = RMinHashDeduplicator(threshold=THRESHOLD, num_perm=PERMUTATIONS, use_lsh=True)
         kept: list[bool] = dedup.add_pairs((str(row), shingles(text)) for row, text in enumerate(texts(path)))
         return kept
@@ -147,7 +143,7 @@ def gaoya() -> Keep:
     """Its string index with its own shingles, 128 hashes split into bands for the threshold; query, then insert."""
     from gaoya.minhash import MinHashStringIndex
 
-    def keep(path: Path) -> Sequence[bool]:
+    def keep(path: Path) -> Kept:
         index, kept = MinHashStringIndex(32, THRESHOLD, None, None, PERMUTATIONS, "word", False, (3, 3)), []
         for row, text in enumerate(texts(path)):
             kept.append(not index.query(text))
@@ -165,7 +161,7 @@ def text_dedup() -> Keep:
 
     datasets.disable_progress_bars()
 
-    def keep(path: Path) -> Sequence[bool]:
+    def keep(path: Path) -> Kept:
         with tempfile.TemporaryDirectory() as folder:
             numbered, out = Path(folder, "rows.parquet"), Path(folder, "out")
             table = pq.read_table(path, columns=["text"])
@@ -203,58 +199,48 @@ def datatrove() -> Keep:
         def span_tokenize(self, text: str) -> list[tuple[int, int]]:
             return [(0, len(text))]
 
-    def keep(path: Path) -> Sequence[bool]:
+    def keep(path: Path) -> Kept:
         with tempfile.TemporaryDirectory() as folder:
             link = Path(folder, "in")
             link.mkdir()
             Path(link, "rows.parquet").symlink_to(path.resolve())
             steps: list[tuple[int, list[Any]]] = [
-                (1, [
-                    ParquetReader(str(link)),
-                    MinhashDedupSignature(f"{folder}/sigs", config=config, language=Split()),
-                ]),
+                (1, [ParquetReader(str(link)), MinhashDedupSignature(f"{folder}/sigs", config, Split())]),
                 (config.num_buckets, [MinhashDedupBuckets(f"{folder}/sigs", f"{folder}/dups", config=config)]),
                 (1, [MinhashDedupCluster(f"{folder}/dups", f"{folder}/remove", config=config)]),
-            ]  # fmt: skip
-            for tasks, pipeline in steps:
-                LocalPipelineExecutor(
-                    pipeline,
-                    tasks=tasks,
-                    workers=1,
-                    logging_dir=f"{folder}/log{len(pipeline)}{tasks}{pipeline[0].name}".replace(" ", ""),
-                ).run()
+            ]
+            for number, (tasks, pipeline) in enumerate(steps):
+                LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=f"{folder}/log{number}").run()
             gone = Path(folder, "remove", "000000.remove")
-            count = pq.read_metadata(path).num_rows
-            mask = np.ones(count, dtype=bool)
-            if gone.exists():
-                mask[np.fromfile(gone, dtype="<u4")] = False
-            return mask.tolist()
+            mask = np.ones(pq.read_metadata(path).num_rows, dtype=bool)
+            mask[np.fromfile(gone, dtype="<u4") if gone.exists() else []] = False
+            return mask
 
     return keep
 
 
-def _mask(count: int, kept: Sequence[int]) -> list[bool]:
+def _mask(count: int, kept: Any) -> NDArray[np.bool_]:
     mask = np.zeros(count, dtype=bool)
     mask[np.asarray(kept)] = True
-    return mask.tolist()
+    return mask
 
 
 OURS, OURS_NUMPY, OURS_RAW = "datagen, numba", "datagen, numpy", "datagen, numba, raw questions"
-FLOOR, READ = "floor: read, hash, permute", "read the texts in Python"
+FLOOR = "floor: read, hash, permute"
 LOOP, BULK, RENSA = "datasketch, loop", "datasketch, bulk + xxh32", "rensa"
 TEXT_DEDUP, DATATROVE, GAOYA = "text-dedup", "datatrove, 14 x 8", "gaoya"
 
 CONTESTANTS = {
-    FLOOR: Contestant(floor, "numba", "", 4_000_000),
-    OURS: Contestant(ours("numba"), "numba", "", 4_000_000),
-    OURS_NUMPY: Contestant(ours("numpy"), "numpy", "", 1_000_000),
-    OURS_RAW: Contestant(ours("numba", "question"), "numba", "", 62_000),
-    RENSA: Contestant(rensa, "rensa", "", 1_000_000),
-    BULK: Contestant(datasketch_bulk, "datasketch", "", 1_000_000),
-    GAOYA: Contestant(gaoya, "gaoya", "", 62_000),
-    LOOP: Contestant(datasketch_loop, "datasketch", "", 62_000),
-    TEXT_DEDUP: Contestant(text_dedup, "text-dedup", "", 62_000),
-    DATATROVE: Contestant(datatrove, "datatrove", "", 62_000),
+    FLOOR: Contestant(floor, "numba", 4_000_000),
+    OURS: Contestant(ours("numba"), "numba", 4_000_000),
+    OURS_NUMPY: Contestant(ours("numpy"), "numpy", 1_000_000),
+    OURS_RAW: Contestant(ours("numba", "question"), "numba", 62_000),
+    RENSA: Contestant(rensa, "rensa", 1_000_000),
+    BULK: Contestant(datasketch_bulk, "datasketch", 1_000_000),
+    GAOYA: Contestant(gaoya, "gaoya", 62_000),
+    LOOP: Contestant(datasketch_loop, "datasketch", 62_000),
+    TEXT_DEDUP: Contestant(text_dedup, "text-dedup", 62_000),
+    DATATROVE: Contestant(datatrove, "datatrove", 62_000),
 }
 
 
@@ -265,7 +251,10 @@ def run(name: str, corpus: Path, out: Path) -> dict[str, Any]:
         keep = contestant.make()
     except ImportError as error:
         return {"missing": f"not installed ({error})"}
-    _warm_up(keep, corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        few = Path(folder, "few.parquet")
+        pq.write_table(pa.Table.from_batches([next(pq.ParquetFile(corpus).iter_batches(batch_size=WARM_UP))]), few)
+        keep(few)
     cpu, wall = _cpu(), time.monotonic()
     kept = keep(corpus)
     cpu, wall = _cpu() - cpu, time.monotonic() - wall
@@ -273,20 +262,6 @@ def run(name: str, corpus: Path, out: Path) -> dict[str, Any]:
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     version = importlib.metadata.version(contestant.package)
     return {"cpu": cpu, "wall": wall, "peak_mb": peak / 1024, "version": f"{contestant.package} {version}"}
-
-
-def _warm_up(keep: Keep, corpus: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        few = Path(folder, "few.parquet")
-        pq.write_table(next(_batches(corpus)), few)
-        keep(few)
-
-
-def _batches(corpus: Path) -> Iterator[Any]:
-    import pyarrow as pa
-
-    for batch in pq.ParquetFile(corpus).iter_batches(batch_size=WARM_UP):
-        yield pa.Table.from_batches([batch])
 
 
 def _cpu() -> float:

@@ -44,38 +44,38 @@ SHARES = (0.65, 0.20, 0.06, 0.03, 0.03, 0.03)
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows as numbers of words, -1 after a row's end; their kinds; for a copy the row it copies (in `pool` order)."""
+    """Rows as numbers of words, -1 after a row's end, and their kinds."""
 
     ids: Ids
     kinds: NDArray[np.int64]
 
 
-def corpus(rows: int, seed: int = 0) -> Iterator[pl.DataFrame]:
-    """The corpus in pieces: id, text (normalised), question (as it would be written), kind."""
+def corpus(rows: int, seed: int = 0, size: int = CHUNK) -> Iterator[pl.DataFrame]:
+    """The corpus in pieces of `size`: id, text (normalised), question (as it would be written), kind."""
     words, written = _vocabulary()
     pool = np.empty((0, LONGEST), dtype=np.int32)
-    for number, start in enumerate(range(0, rows, CHUNK)):
+    for number, start in enumerate(range(0, rows, size)):
         rng = np.random.default_rng([seed, number])
-        chunk, pool = _chunk(rng, pool)
+        chunk, pool = _chunk(rng, pool, size)
         yield _frame(chunk, start, words, written, rng).head(rows - start)
 
 
-def cached(rows: int, seed: int = 0, folder: Path | None = None) -> Path:
+def cached(rows: int, seed: int = 0, folder: Path | None = None, size: int = CHUNK) -> Path:
     """The corpus as a Parquet file, made at most once; in the folder for temporary files unless told."""
     folder = folder or Path(tempfile.gettempdir()) / "datagen-dedup-corpus"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{rows}-{seed}.parquet"
     if not path.exists():
         draft = path.with_suffix(".part")
-        write(draft, rows, seed)
+        write(draft, rows, seed, size)
         draft.replace(path)
     return path
 
 
-def write(path: Path, rows: int, seed: int = 0) -> None:
+def write(path: Path, rows: int, seed: int = 0, size: int = CHUNK) -> None:
     """The corpus as a Parquet file, one row group a piece."""
     writer = None
-    for frame in corpus(rows, seed):
+    for frame in corpus(rows, seed, size):
         table = frame.to_arrow()
         writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
         writer.write_table(table)
@@ -86,10 +86,10 @@ def write(path: Path, rows: int, seed: int = 0) -> None:
 # -- rows as numbers --------------------------------------------------------------------------------------------------
 
 
-def _chunk(rng: np.random.Generator, before: Ids) -> tuple[Chunk, Ids]:
-    """CHUNK rows, and the fresh ones among them, from which the next chunk may copy too."""
-    kinds = rng.choice(len(SHARES), size=CHUNK, p=SHARES)
-    ids = np.full((CHUNK, LONGEST), -1, dtype=np.int32)
+def _chunk(rng: np.random.Generator, before: Ids, size: int) -> tuple[Chunk, Ids]:
+    """`size` rows, and the fresh ones among them, from which the next chunk may copy too."""
+    kinds = rng.choice(len(SHARES), size=size, p=SHARES)
+    ids = np.full((size, LONGEST), -1, dtype=np.int32)
     fresh = _fresh(rng, int((kinds == Kind.FRESH).sum()))
     ids[kinds == Kind.FRESH] = fresh
     ids[kinds == Kind.TEMPLATE] = _templates(rng, int((kinds == Kind.TEMPLATE).sum()))

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -120,8 +121,8 @@ def _answer(command: Sequence[str], timeout: float) -> dict[str, Any]:
 def _scored(rows: int, kept: Any) -> dict[str, int]:
     if rows > TRUTH_UP_TO or kept.all():
         return {}
-    found = score(kept, truth(cached(rows), THRESHOLD))
-    return {"removed": found.removed, "leaked": found.leaked, "false": found.false, "orphan": found.orphan}
+    pairs = truth(cached(rows), THRESHOLD)
+    return {**asdict(score(kept, pairs)), "pairs": len(pairs)}
 
 
 def _read(results: Path) -> list[Cell]:
