@@ -1,6 +1,6 @@
 """More inputs for a function from those that its tests give it: each a small change of one of them, of the same types.
 
-The idea of mutating a benchmark's own inputs, type by type, is EvalPlus's (arXiv 2305.01210, section 2.2).
+The idea of mutating a benchmark's own inputs, type by type, is EvalPlus's (arXiv 2305.01210).
 """
 
 from __future__ import annotations
