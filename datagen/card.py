@@ -49,7 +49,8 @@ _LIMITS = """\
   fast or safe.
 - A question may be vague, or ask for something that its tests do not check.
 - Topics and difficulties are what the prompts asked for, not what was measured.
-- Decontamination finds overlaps of text. A benchmark's problem in other words gets through."""
+- Decontamination finds overlaps of text and, by execution, solutions that pass a benchmark's tests. A benchmark's
+  problem in other words with another solution may get through."""
 
 _MARKER = re.compile(r"\n<!-- card made by datagen, sha256 of the text above: ([0-9a-f]{64}) -->\n?\Z")
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -254,8 +255,8 @@ def _decontamination(benchmarks: Sequence[BenchmarkFacts]) -> str:
     lines = [(b.name, b.method, f"{b.items:,}", f"{b.rows_hit:,}") for b in benchmarks]
     table = _table(("benchmark", "method", "items", "rows that overlap"), lines)
     acts = (
-        "Rows that `openai-min20`, `strong` or `execution` found were dropped as `contaminated`; `openai` alone is "
-        "reported, and drops nothing."
+        "Rows that any method but `openai` found were dropped as `contaminated`, those that a judge left open as "
+        "`unresolved`; with `mark = true` in the recipe below all were kept. `openai` is reported only."
     )
     return f"## Decontamination\n\n{table}\n\n{acts}"
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datagen import __version__, standalone, workflow
+from datagen import __version__, decontamination, standalone, workflow
 from datagen.config import (
     DecontaminateConfig,
     DedupConfig,
@@ -25,14 +25,14 @@ from datagen.config import (
     SolveConfig,
 )
 from datagen.doctor import checks, render
-from datagen.errors import DatagenError, InputError, Interrupted, UsageError
+from datagen.errors import ContaminationFound, DatagenError, InputError, Interrupted, UsageError
 from datagen.flags import Formatter, Parser, add_flags, collect
-from datagen.funnel import attempts, funnel, record
+from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.hub import push as push_to_hub
 from datagen.licenses import check_license
 from datagen.models import Row
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
-from datagen.store import read_reports, read_status
+from datagen.store import Report, read_reports, read_status
 from datagen.tables import iter_rows
 
 DEFAULT_RUN = "runs/default"
@@ -72,11 +72,30 @@ def solve(args: argparse.Namespace) -> None:
 
 
 def decontaminate(args: argparse.Namespace) -> None:
-    """Drops rows that overlap a benchmark."""
-    if not resolve(args).decontaminate.against:
+    """Drops rows that overlap a benchmark: of a run, or of the table that was named."""
+    recipe = resolve(args)
+    if not recipe.decontaminate.against:
         raise UsageError("no benchmark to check against", hint="Add --against humaneval mbpp, or files")
-    in_run(args, workflow.then(lambda run: run.decontaminate()))
-    conclude(args.run)
+    if args.source:
+        report, found = _decontaminate_table(args, recipe)
+    else:
+        in_run(args, lambda run: run.decontaminate())
+        conclude(args.run)
+        report = next(r for r in read_reports(Path(args.run)) if r.stage == workflow.DECONTAMINATE)
+        found = report.notes["decontamination"]["found"]
+        print(f"\n{overlaps(report)}")
+    caught = {reason: found.get(reason, 0) for reason in ("contaminated", "unresolved")}
+    if args.fail_on_contamination and any(caught.values()):
+        told = ", ".join(f"{count:,} rows {reason}" for reason, count in caught.items() if count)
+        raise ContaminationFound(told, hint="hits.parquet names the item, the method and the place of each")
+
+
+def _decontaminate_table(args: argparse.Namespace, recipe: Recipe) -> tuple[Report, Mapping[str, int]]:
+    """The same of a table; its report, and the rows found by reason, whether or not they were dropped."""
+    named = replace(table(args), column="")
+    done = asyncio.run(decontamination.decontaminate(named, args.column or (), recipe, say=say))
+    print(f"{funnel([done.report])}\n\n{overlaps(done.report)}\n\nwritten  {done.path}")
+    return done.report, done.found
 
 
 def export(args: argparse.Namespace) -> None:
@@ -146,6 +165,7 @@ class Command:
 
 
 _ENGINE: Flags = ("engine", EngineConfig, ())
+_OF_JUDGE: Flags = ("engine", EngineConfig, ("engine", "base_url", "concurrency", "replay"))
 _RUN: Flags = ("run", RunConfig, ())
 _OF_QUESTIONS: Flags = ("questions", QuestionsConfig, ("count", "target", "max_generated"))
 
@@ -164,8 +184,9 @@ COMMANDS: Mapping[str, Command] = {
         (("solve", SolveConfig, ()), _ENGINE, _RUN),
     ),
     "decontaminate": Command(
-        decontaminate, "Drop rows that overlap a benchmark.", "datagen decontaminate --against humaneval my.jsonl",
-        (("decontaminate", DecontaminateConfig, ()), ("run", RunConfig, ("seed",))),
+        decontaminate, "Drop rows of a run, or of any table, that overlap a benchmark.",
+        "datagen decontaminate --against humaneval · datagen decontaminate my.jsonl --against mbpp",
+        (("decontaminate", DecontaminateConfig, ()), _OF_JUDGE, _RUN),
     ),
     "export": Command(
         export, "Write the data set: Parquet shards and a card.", "datagen export --license apache-2.0",
@@ -179,7 +200,7 @@ COMMANDS: Mapping[str, Command] = {
         run, "Run a recipe: every stage in order. Killed, it goes on when run again.",
         "datagen run demo · datagen run code-llama --target-rows 14000 --license llama2",
         (
-            _OF_QUESTIONS, ("solve", SolveConfig, ("n",)), ("decontaminate", DecontaminateConfig, ("against",)),
+            _OF_QUESTIONS, ("solve", SolveConfig, ("n",)), ("decontaminate", DecontaminateConfig, ("against", "judge")),
             ("export", ExportConfig, ("license",)), _ENGINE, _RUN,
         ),
     ),
@@ -206,14 +227,18 @@ def build_parser() -> argparse.ArgumentParser:
         for table, cls, only in command.flags:
             add_flags(sub, table, cls, only=only)
         for step in _STEPS.get(name, ()):
-            text = f"model that writes {step} (default: --model)"
+            default = "the recipe's" if name == "decontaminate" else "--model"
+            text = f"{_ROLES.get(step, f'model that writes {step}')} (default: {default})"
             sub.add_argument(f"--{step}-model", dest=f"engine.{step}.model", metavar="TEXT", help=text)
     return parser
 
 
-_STEPS = {"solve": ("tests", "solutions"), "run": ("questions", "tests", "solutions")}
-_POSITIONAL = {"push": "NAME/DATASET ", "run": "RECIPE ", "dedup": "[TABLE] "}
-_OF_TABLES = ("dedup",)
+_STEPS = {
+    "solve": ("tests", "solutions"), "decontaminate": ("judge",), "run": ("questions", "tests", "solutions", "judge"),
+}  # fmt: skip
+_ROLES = {"judge": "model that judges, with --judge"}
+_POSITIONAL = {"push": "NAME/DATASET ", "run": "RECIPE ", "dedup": "[TABLE] ", "decontaminate": "[TABLE] "}
+_OF_TABLES = ("dedup", "decontaminate")
 """The commands that also work on a table of any kind, instead of a run."""
 
 
@@ -228,7 +253,14 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file")
         parser.add_argument("--target-rows", type=int, default=0, metavar="N", help=text)
     if name in _OF_TABLES:
-        _add_table(parser)
+        _add_table(parser, many=name == "decontaminate")
+    if name == "decontaminate":
+        text = "execution: run every row against all items whose calls fit"
+        parser.add_argument(
+            "--exhaustive", dest="decontaminate.execution", action="store_const", const="exhaustive", help=text
+        )
+        text = "end with exit code 12 if a row is contaminated or unresolved"
+        parser.add_argument("--fail-on-contamination", action="store_true", help=text)
     if name == "preview":
         parser.add_argument("--rows", type=int, default=3, metavar="N", help="rows to make (3)")
     if name != "doctor":
@@ -251,12 +283,14 @@ TABLE = {
 """The flags that describe a table."""
 
 
-def _add_table(parser: argparse.ArgumentParser) -> None:
-    """The table that a command works on instead of a run, and what is said about it."""
+def _add_table(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+    """The table that a command works on instead of a run, and what is said about it; `many`: of several columns."""
     text = "a .parquet, .jsonl(.gz) or .json file, a folder of them, or OWNER/NAME on the Hub (default: the run)"
     parser.add_argument("source", nargs="?", default="", metavar="TABLE", help=text)
     for flag, (metavar, about) in TABLE.items():
-        parser.add_argument(f"--{flag}", metavar=metavar, help=f"with TABLE: {about}")
+        several = many and flag == "column"
+        text = "columns to scan (default: those of a known name)" if several else about
+        parser.add_argument(f"--{flag}", metavar=metavar, nargs="+" if several else None, help=f"with TABLE: {text}")
 
 
 # -- what they share ------------------------------------------------------------------------------------------------

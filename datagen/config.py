@@ -152,6 +152,19 @@ class DecontaminateConfig:
     containment: float = setting(
         0.3, "share of an item's rare 5-grams at which a row overlaps it", at_least=0.01, at_most=1
     )
+    execution: str = setting(
+        "triggered", "rows run against benchmarks' tests: triggered (where alike), exhaustive (all that fit), off",
+        choices=("triggered", "exhaustive", "off"), metavar="WHICH",
+    )  # fmt: skip
+    cpu_seconds: float = setting(1.0, "execution: CPU time that a solution may use", flag=False, at_least=0.05)
+    near: int = setting(20, "execution: nearest items whose tests a row is run against", at_least=0)
+    judge: bool = setting(False, "ask a model whether a row is a nearest item in other words")
+    judge_near: int = setting(3, "judge: nearest items that it is asked about", at_least=1)
+    judge_similarity: float = setting(0.25, "judge: least similarity of what is asked", at_least=0, at_most=1)
+    neighbours: str = setting(
+        "", "what nearest means: a sentence-transformers model (default: TF-IDF)", metavar="MODEL"
+    )
+    mark: bool = setting(False, "drop nothing: add a column contamination instead")
 
 
 @dataclass(frozen=True, slots=True)

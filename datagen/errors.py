@@ -11,7 +11,8 @@
     ├── HubError                 8   the Hub refused or dropped the upload
     ├── CanaryStopped            9   too little of the model's output could be parsed to go on
     ├── StorageError            10   the disk is full or a run file cannot be written
-    └── MissingDependency       11   an optional package is not installed
+    ├── MissingDependency       11   an optional package is not installed
+    └── ContaminationFound      12   rows overlap a benchmark, or may, and --fail-on-contamination was given
 
     RequestFailed                    one request to an engine failed; never leaves the pipeline
     Interrupted                130   Ctrl-C; what was finished is kept
@@ -99,6 +100,12 @@ class MissingDependency(DatagenError):
     """An optional package is not installed."""
 
     exit_code = 11
+
+
+class ContaminationFound(DatagenError):
+    """Rows overlap a benchmark, or may, and --fail-on-contamination was given."""
+
+    exit_code = 12
 
 
 class RequestFailed(Exception):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from datagen.models import Outcome, Row
 from datagen.store import Report
@@ -36,6 +37,60 @@ def notes(report: Report) -> Iterator[str]:
         yield f"{report.stage}: not checked against {', '.join(missing)}"
     if report.owed:
         yield f"{report.stage}: {report.owed:,} items owed (engine-failed); run the same command to try them again"
+
+
+def overlaps(report: Report) -> str:
+    """Both reports of decontamination side by side - rows that overlap, by method - and what each can check, as tables.
+
+    Empty where the report is of another stage, or no benchmark was given.
+    """
+    found = report.notes.get("decontamination", {})
+    counted: dict[str, dict[str, dict[str, Any]]] = found.get("methods", {})
+    methods = {name: counted[name] for name in sorted(counted, key=_place)}
+    names = list(dict.fromkeys(name for counts in methods.values() for name in counts))
+    if not names:
+        return ""
+    hits = [("rows that overlap", *methods)]
+    hits += [(name, *(_figure(counts, name, "rows_hit") for counts in methods.values())) for name in names]
+    items = [("items checked", *methods)]
+    items += [(name, *(_checked(counts.get(name)) for counts in methods.values())) for name in names]
+    unchecked = {name: len(found.get("unchecked", {}).get(name, ())) for name in names}
+    lines = [f"{name}: {count:,} items that no method can check" for name, count in unchecked.items() if count]
+    return "\n".join([_table(hits), "", _table(items), *lines, *_judged(found)])
+
+
+def _place(method: str) -> tuple[int, str]:
+    """Where a method stands in the tables: OpenAI's first, then what looks further and further beyond words."""
+    order = ("openai", "strong", "execution", "judge")
+    return next((place for place, name in enumerate(order) if method.startswith(name)), len(order)), method
+
+
+def _figure(counts: Mapping[str, Mapping[str, Any]], name: str, key: str) -> str:
+    return f"{counts[name][key]:,}" if name in counts else "-"
+
+
+def _checked(counts: Mapping[str, Any] | None) -> str:
+    """How many items a method can check."""
+    return "-" if counts is None else f"{counts['items'] - counts.get('too_short', 0):,}"
+
+
+def _judged(found: Mapping[str, Any]) -> Iterator[str]:
+    ran, asked = found.get("execution"), found.get("judge")
+    if ran:
+        late = f", {ran['unanswered']:,} without an answer" if ran["unanswered"] else ""
+        yield f"execution: {ran['rows']:,} rows run on {ran['pairs']:,} pairs of row and item{late}"
+    if asked:
+        answers = ", ".join(f"{asked.get(answer, 0):,} {answer}" for answer in ("yes", "no", "unresolved"))
+        yield f"judge: {asked['asked']:,} pairs asked about ({asked['neighbours']}): {answers}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, the first to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    cells = (
+        [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))] for row in rows
+    )
+    return "\n".join("  ".join(row) for row in cells)
 
 
 def _tokens(reports: Sequence[Report]) -> Iterator[str]:

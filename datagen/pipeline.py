@@ -281,10 +281,12 @@ def run_whole_set(
     *,
     notes: Mapping[str, Any] | None = None,
     tables: Mapping[str, pl.DataFrame] | None = None,
+    owed: int = 0,
 ) -> Report:
     """Runs a whole-set stage and writes its tables, sorted by id, and its report; each run starts over.
 
-    Rows are named by their column `id`. `notes` go into the report, `tables` beside it as NAME.parquet.
+    Rows are named by their column `id`. `notes` go into the report, `tables` beside it as NAME.parquet; `owed` is how
+    much of what was asked for the stage has no answer yet.
     ConservationError unless every input id is kept or dropped exactly as often as it came in.
     """
     selection = select(inputs)
@@ -299,7 +301,7 @@ def run_whole_set(
         write_frame(folder.path / f"{name}.parquet", frame)
     reasons = dict(Counter(dropped["reason"].to_list()))
     return _published(
-        folder, Report(folder.name, inputs.height, inputs.height, kept.height, reasons, 0, dict(notes or {}))
+        folder, Report(folder.name, inputs.height, inputs.height, kept.height, reasons, owed, dict(notes or {}))
     )
 
 

@@ -58,7 +58,7 @@ def card_facts(run: Path, recipe: Recipe, prompts: Mapping[str, Prompt]) -> Card
 def _step(step: str, recipe: Recipe, prompt: Prompt) -> StepFacts:
     """How a step sampled: the recipe's values where set, else the prompt's, else the defaults."""
     config: Any = recipe.questions if step == "questions" else recipe.solve
-    own = {"temperature": recipe.solve.tests_temperature} if step == "tests" else {
+    own = {"temperature": recipe.solve.tests_temperature} if step == "tests" else {} if step == "judge" else {
         key: getattr(config, key) for key in ("temperature", "top_p", "max_tokens")
     }  # fmt: skip
     chosen = (

@@ -1,7 +1,7 @@
 """A recipe is a TOML file that fixes a whole run: tables run, engine, questions, dedup, solve, decontaminate, export.
 
-`[engine]` names the model of every step; `[engine.questions]`, `[engine.tests]` and `[engine.solutions]` override it
-for one. The resolved recipe is written into the run's folder and re-runs as it stands.
+`[engine]` names the model of every step; `[engine.questions]`, `[engine.tests]`, `[engine.solutions]` and
+`[engine.judge]` override it for one. The resolved recipe is written into the run's folder and re-runs as it stands.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from datagen.config import (
 )
 from datagen.errors import UsageError
 
-STEPS = ("questions", "tests", "solutions")
+STEPS = ("questions", "tests", "solutions", "judge")
 TABLES: dict[str, type] = {
     "run": RunConfig,
     "engine": EngineConfig,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from datagen.models import content_id
@@ -47,6 +49,20 @@ class BenchmarkItem:
     tests: tuple[str, ...] = ()
     entry_point: str = ""
     cases: tuple[Case, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """For each row, in order, the places of its k nearest items and their cosine similarities, best first."""
+
+    places: np.ndarray[Any, np.dtype[np.int64]]
+    similarities: np.ndarray[Any, np.dtype[np.float32]]
+
+    def of(self, row: int, least: float = 0.0) -> Iterator[tuple[int, float]]:
+        """Place and similarity of a row's nearest items that are similar at all, and at least that much."""
+        for place, similarity in zip(self.places[row].tolist(), self.similarities[row].tolist(), strict=True):
+            if similarity >= least and similarity > 0:
+                yield place, round(similarity, 4)
 
 
 def digest(items: Sequence[BenchmarkItem]) -> str:

@@ -61,7 +61,7 @@ def read_rows(
 
     What exists as a path is one; `revision`, `subset` and `split` are for the Hub. In JSON a key that a row lacks
     is null, and a column whose values fit no one type is kept as JSON text. `load` fetches a data set (`load_hub`).
-    Raises InputError for what is missing, corrupt or empty, and where `column` is missing or holds no text.
+    Raises InputError for what is missing, corrupt or empty, and where `column` (if named) is missing or holds no text.
     """
     path = Path(source).expanduser()
     if exists(path) or looks_like_a_path(source):
@@ -72,7 +72,8 @@ def read_rows(
         rows = (load or load_hub)(HubTable(source, revision, subset, split))
     if rows.is_empty():
         raise InputError("holds no rows", where=source, hint=_AGAIN)
-    check_column(rows, column, source)
+    if column:
+        check_column(rows, column, source)
     return rows.with_columns([_series_of_text(rows[name]) for name, kind in rows.schema.items() if not storable(kind)])
 
 

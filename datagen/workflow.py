@@ -18,11 +18,10 @@ from typing import Any
 
 import polars as pl
 
-from datagen.benchmarks import load_benchmark, load_hub, no_download
 from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
 from datagen.config import shaping
-from datagen.errors import InputError, UsageError
+from datagen.errors import UsageError
 from datagen.files import read_json, write_json
 from datagen.interrupt import Interrupt
 from datagen.ledger import read_outcomes
@@ -33,12 +32,22 @@ from datagen.prompts import Prompt, load_prompt, prompt_folders
 from datagen.publication import card_facts, sources
 from datagen.recipe import Recipe
 from datagen.resources import find, resource
-from datagen.sets import BenchmarkItem, Selection
-from datagen.stages import decontaminate, dedup, export, questions, solve
+from datagen.sets import Selection
+from datagen.stages import dedup, export, questions, solve
 from datagen.stages.export import Exported
 from datagen.stages.solve import SolveEngines, SolvePrompts
 from datagen.store import Report, RunFolder, StageFolder, finished_table
 from datagen.tables import count_rows, iter_rows, read_table
+from datagen.verification import (
+    Verifier,
+    decontaminated,
+    judge_prompt,
+    judge_settings,
+    judging,
+    load_items,
+    marks,
+    used_engines,
+)
 
 QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
 ORDER = ("prompt_index", "position")
@@ -161,35 +170,25 @@ class Run:
 
     # -- the rest works on whole sets -------------------------------------------------------------------------------
 
-    def decontaminate(self, *, target_rows: int = 0) -> Report:
+    async def decontaminate(self, *, target_rows: int = 0) -> Report:
         """Drops rows that overlap a benchmark; rows over `target_rows` are `surplus`."""
         rows, config = read_table(finished_table(self.folder.path, SOLVE)), self.recipe.decontaminate
-        items, missing = self._benchmarks(config.against)
+        items, missing = load_items(config)
         stage = self._whole_set(DECONTAMINATE, config)
-
         for name, why in missing.items():
             self.say(f"not checked against {name}: {why}")
-        notes: dict[str, Any] = {"not_checked": sorted(missing)} if missing else {}
+        judge = judging(self.recipe, self.engines)
+        verifier = Verifier(self.folder, DECONTAMINATE, config, self.sandbox, self.interrupt, judge)
         with self.folder.timed(DECONTAMINATE, time.monotonic):
-            found, hits, report = decontaminate.decontaminate(rows, items, config, seed=self.recipe.run.seed)
-            split = self._cut_rows(found, target_rows)
-            notes["decontamination"] = report
-            return run_whole_set(stage, rows, lambda _: split, Row, notes=notes, tables={"hits": hits})
-
-    def _benchmarks(self, names: Sequence[str]) -> tuple[list[BenchmarkItem], dict[str, str]]:
-        """The items of every benchmark, and why those are missing that may be: names ending in "?" are not fetched."""
-        items: list[BenchmarkItem] = []
-        missing: dict[str, str] = {}
-        for name in names:
-            optional, plain = name.endswith("?"), name.removesuffix("?")
-            try:
-                load = no_download if optional else load_hub
-                items += load_benchmark(plain, field=self.recipe.decontaminate.field, load=load)
-            except InputError as error:
-                if not optional:
-                    raise
-                missing[plain] = str(error)
-        return items, missing
+            found = await decontaminated(rows, items, verifier, seed=self.recipe.run.seed)
+            dropped, tables = found.selection.dropped, {"hits": found.hits, "coverage": found.coverage}
+            if config.mark:
+                tables["marked"] = pl.DataFrame({"source_id": rows["id"], "contamination": marks(rows, dropped)})
+            split = self._cut_rows(Selection(rows, dropped.clear()) if config.mark else found.selection, target_rows)
+            notes: dict[str, Any] = {"decontamination": found.report} | (
+                {"not_checked": sorted(missing)} if missing else {}
+            )
+            return run_whole_set(stage, rows, lambda _: split, Row, notes=notes, tables=tables, owed=found.owed)
 
     def _cut_rows(self, found: Selection, target: int) -> Selection:
         """Keeps the first `target` rows in ORDER (0: all), so that a raised target keeps what was kept."""
@@ -211,7 +210,8 @@ class Run:
 
     def _prompts(self) -> dict[str, Prompt]:
         solving, _ = self._solving()
-        return {"questions": self._asked().prompt, "tests": solving.tests, "solutions": solving.solutions}
+        prompts = {"questions": self._asked().prompt, "tests": solving.tests, "solutions": solving.solutions}
+        return prompts | ({"judge": judge_prompt(self.recipe)} if self.recipe.decontaminate.judge else {})
 
     async def preview(self) -> None:
         """Questions and solve of the few that the recipe asks for; nothing is exported."""
@@ -224,15 +224,17 @@ class Run:
         Prompts, settings and benchmarks are checked first: what is wrong is said before anything is spent.
         """
         stages = {QUESTIONS: self._asked().settings, SOLVE: self._solving()[1]}
+        if self.recipe.decontaminate.judge:
+            stages[f"{DECONTAMINATE}/judge"] = judge_settings(self.recipe, judge_prompt(self.recipe))
         for name, settings in stages.items():
             self.folder.check(name, settings)
-        self._benchmarks(self.recipe.decontaminate.against)
+        load_items(self.recipe.decontaminate)
         if target_rows:
             await self._until(target_rows)
         else:
             await self.questions()
             await self.solve()
-            self.decontaminate()
+            await self.decontaminate()
         self.export()
 
     async def _until(self, target: int) -> None:
@@ -242,7 +244,7 @@ class Run:
         while True:
             raw, unique = await self._rounds(want, lambda _: self.dedup(unlimited=True).kept)
             await self.solve()
-            rows = self.decontaminate(target_rows=target)
+            rows = await self.decontaminate(target_rows=target)
             good = rows.kept + rows.dropped.get("surplus", 0)
             if good >= target:
                 return
@@ -299,9 +301,10 @@ class _Asked:
 async def run(folder: Path, recipe: Recipe, work: Callable[[Run], Awaitable[object]], say: Say) -> None:
     """Opens a run's folder with its engines and sandbox, writes its recipe and manifest, and does the work."""
     with RunFolder(folder) as opened:
-        models = {step: {"model": config.model, "revision": config.revision} for step, config in recipe.engines.items()}
+        used = used_engines(recipe)
+        models = {step: {"model": config.model, "revision": config.revision} for step, config in used.items()}
         opened.update_manifest(recipe=recipe.name, seed=recipe.run.seed, models=models)
-        async with opened_engines(recipe.engines, say) as engines, LazySandbox(recipe.run) as sandbox:
+        async with opened_engines(used, say) as engines, LazySandbox(recipe.run) as sandbox:
             interrupt = Interrupt(say)
             with interrupt.installed():
                 await work(Run(opened, recipe, engines, sandbox, interrupt, say))

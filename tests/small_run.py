@@ -11,7 +11,7 @@ from datagen.collaborators import LazySandbox
 from datagen.engines.replay import Replay
 from datagen.interrupt import Interrupt
 from datagen.models import Completion, Request, Sample
-from datagen.recipe import Recipe, load_recipe
+from datagen.recipe import STEPS, Recipe, load_recipe
 from datagen.store import RunFolder
 
 VERBS = {"add": "+", "subtract": "-", "multiply": "*"}
@@ -69,7 +69,7 @@ async def work(folder: Path, recipe: Recipe, step, engine=answer, said: list[str
     say = (said if said is not None else []).append
     with RunFolder(folder) as opened:
         async with LazySandbox(recipe.run) as sandbox:
-            engines = dict.fromkeys(("questions", "tests", "solutions"), Replay(engine))
+            engines = dict.fromkeys(STEPS, Replay(engine))
             await step(workflow.Run(opened, recipe, engines, sandbox, Interrupt(say), say))
 
 

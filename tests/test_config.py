@@ -67,10 +67,10 @@ def test_step_engine_overrides_the_common_one(tmp_path):
     """[engine.tests] changes the model of the tests only; --model replaces all, --tests-model one."""
     path = recipe(tmp_path, "[engine]\nmodel = 'a'\n[engine.tests]\nmodel = 'b'\n")
     models = {step: config.model for step, config in load_recipe(path, {}).engines.items()}
-    assert models == {"questions": "a", "tests": "b", "solutions": "a"}
+    assert models == {"questions": "a", "tests": "b", "solutions": "a", "judge": "a"}
     flags = {"engine": {"model": "c"}, "engine.solutions": {"model": "d"}}
     models = {step: config.model for step, config in load_recipe(path, flags).engines.items()}
-    assert models == {"questions": "c", "tests": "c", "solutions": "d"}
+    assert models == {"questions": "c", "tests": "c", "solutions": "d", "judge": "c"}
 
 
 def test_resolved_recipe_reads_back_as_itself(tmp_path):

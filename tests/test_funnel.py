@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datagen.funnel import attempts, funnel, record
+from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.models import Attempts, Candidate, Drop, Message, Outcome, Row
 from datagen.store import Report
 
@@ -60,3 +60,27 @@ def test_attempts_show_tests_candidates_and_verdict():
     )
     for part in ("assert f(1) == 2", "duplicate", "candidate 0: fail got None, expected 2", "none-passed"):
         assert part in text
+
+
+def test_both_reports_stand_side_by_side():
+    """Rows that overlap and items that could be checked stand in tables, a column for each method in its order, with
+    what was run and asked below.
+    """
+    counts = {"items": 10, "rows_hit": 2}
+    found = {
+        "methods": {name: {"bench": counts} for name in ("judge", "execution", "strong", "openai-min20", "openai")},
+        "unchecked": {"bench": ["7"]},
+        "execution": {"rows": 5, "pairs": 40, "unanswered": 1},
+        "judge": {"asked": 6, "neighbours": "tf-idf", "yes": 1, "no": 4, "unresolved": 1},
+    }
+    text = overlaps(Report("4-decontaminate", 20, 20, 18, {"contaminated": 2}, 0, {"decontamination": found}))
+    lines = text.splitlines()
+    assert lines[0].split() == ["rows", "that", "overlap", "openai", "openai-min20", "strong", "execution", "judge"]
+    assert lines[1].split() == ["bench", *["2"] * 5] and lines[4].split() == ["bench", *["10"] * 5]
+    assert "1 items that no method can check" in text and "40 pairs of row and item, 1 without an answer" in text
+    assert "1 yes, 4 no, 1 unresolved" in text
+
+
+def test_no_benchmark_no_table():
+    """A stage that compared with no benchmark has no such tables."""
+    assert overlaps(Report("2-dedup", 1, 1, 1)) == ""

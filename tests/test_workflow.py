@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from small_run import answer, small_recipe, tables, work
 
 from datagen import workflow
-from datagen.errors import CanaryStopped, EngineUnavailable, InputError, RequestFailed
+from datagen.errors import CanaryStopped, EngineUnavailable, InputError, PromptError, RequestFailed
 from datagen.models import Completion, Question, Request, Row, Sample
 from datagen.recipe import Recipe
 from datagen.store import read_report, read_reports
@@ -114,6 +116,73 @@ async def test_optional_benchmark_is_reported_as_not_checked(recipe, tmp_path):
     await work(tmp_path / "run", optional, lambda run: run.everything(), said=said)
     assert read_report(tmp_path / "run/4-decontaminate").notes["not_checked"] == ["nowhere.jsonl"]
     assert any("not checked against nowhere.jsonl" in line for line in said)
+
+
+BENCHMARK = {
+    "task_id": "sum",
+    "question": "What is the total of the number and seven? Tell it in words that no row has.",
+    "solution": "def total(n):\n    return n + 7\n",
+    "tests": ["assert total(1) == 8", "assert total(-7) == 0", "assert total(30) == 37"],
+    "entry_point": "total",
+}
+
+
+def judged(request: Request) -> Completion:
+    """The model of `answer`, which as a judge calls multiplication the same task as the benchmark's."""
+    text = request.messages[-1].content
+    if "judge:" not in text:
+        return answer(request)
+    return Completion((Sample("yes" if "multiply" in text else "perhaps" if "subtract" in text else "no"),))
+
+
+def checking(recipe: Recipe, folder: Path, **changes: object) -> Recipe:
+    """The recipe against a benchmark of one item, with a judge who is asked about every row."""
+    (folder / "bench.jsonl").write_text(json.dumps(BENCHMARK) + "\n")
+    (folder / "prompts/judge.md").write_text(
+        '+++\nvariables = ["first", "second"]\n+++\n## user\njudge: {{ first }} | {{ second }}\n'
+    )
+    against = (str(folder / "bench.jsonl"),)
+    known = {"execution": "exhaustive", "judge_similarity": 0.0} | changes
+    return replace(recipe, decontaminate=replace(recipe.decontaminate, against=against, **known))
+
+
+async def test_execution_and_judge_drop_rows_of_a_run(recipe, tmp_path):
+    """A run with a judge drops the rows whose solution passes a benchmark's tests and those that the judge calls the
+    same, as contaminated, and what the judge leaves open as unresolved; the card names both methods.
+    """
+    both = checking(recipe, tmp_path, judge=True)
+    await work(tmp_path / "run", both, lambda run: run.everything(), judged)
+    kept = list(iter_rows(tmp_path / "run/4-decontaminate/kept.parquet", Row))
+    dropped = read_table(tmp_path / "run/4-decontaminate/dropped.parquet")
+    assert kept and all(row.entry_point.startswith("add") and row.entry_point != "add_7" for row in kept)
+    verbs = {
+        reason: {text.split("function ")[1].split("_")[0] for text in texts}
+        for reason, texts in dropped.group_by("reason").agg("text").iter_rows()
+    }
+    assert "multiply" in verbs["contaminated"] and verbs["unresolved"] == {"subtract"}
+    card = (tmp_path / "run/dataset/README.md").read_text()
+    assert "| bench | execution | 1 |" in card and "| bench | judge | 1 |" in card and "judge.md" in card
+
+
+async def test_mark_keeps_the_rows_of_a_run(recipe, tmp_path):
+    """With `mark` nothing is dropped, and marked.parquet says of each row what was found."""
+    await work(
+        tmp_path / "run", checking(recipe, tmp_path, judge=True, mark=True), lambda run: run.everything(), judged
+    )
+    report = read_report(tmp_path / "run/4-decontaminate")
+    marked = read_table(tmp_path / "run/4-decontaminate/marked.parquet")
+    assert report.dropped == {} and report.kept == marked.height
+    found = report.notes["decontamination"]["found"]
+    assert marked["contamination"].drop_nulls().len() == sum(found.values()) > 0
+
+
+async def test_unusable_judge_prompt_is_found_before_the_first_request(recipe, tmp_path):
+    """A judge whose prompt cannot be used stops the run before the model is asked for anything."""
+    wrong = checking(recipe, tmp_path, judge=True)
+    (tmp_path / "prompts/judge.md").write_text('+++\nvariables = ["third"]\n+++\n## user\n{{ third }}\n')
+    with pytest.raises(PromptError, match="third"):
+        await work(tmp_path / "run", wrong, lambda run: run.everything(), judged)
+    assert not (tmp_path / "run/1-questions").exists()
 
 
 async def test_canary_stops_a_model_that_writes_rubbish(recipe, tmp_path):

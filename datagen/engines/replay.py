@@ -75,6 +75,6 @@ def replay_run(folder: Path) -> Answer:
 
 def _recorded(folder: Path) -> Iterator[dict[str, Any]]:
     """Every call in the ledgers of a run's stages, as plain data."""
-    for ledger in sorted(folder.glob("*/ledger")):
+    for ledger in sorted(folder.glob("**/ledger")):
         for record in read_records(ledger):
             yield from record["attempts"]["calls"]

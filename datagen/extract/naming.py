@@ -91,23 +91,23 @@ def _only_root(tree: ast.Module) -> Function | None:
 
 def _method(tree: ast.Module, shapes: Sequence[ast.Call], entry: str) -> tuple[str, str] | None:
     """Class and method that are meant by `entry`: of that name, or the only public one of the only class."""
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and _constructible(node)]
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and constructible(node)]
     public = [(c, m) for c in classes for m in c.body if isinstance(m, Function) and not m.name.startswith("_")]
-    fitting = [(c.name, m.name) for c, m in public if accepts(m.args, shapes, bound=not _is_static(m))]
+    fitting = [(c.name, m.name) for c, m in public if accepts(m.args, shapes, bound=not is_static(m))]
     named = [pair for pair in fitting if pair[1] == entry]
     if named:
         return named[0]
     return fitting[0] if len(public) == len(fitting) == 1 else None
 
 
-def _constructible(node: ast.ClassDef) -> bool:
+def constructible(node: ast.ClassDef) -> bool:
     """Whether `Class()` works, as far as its own __init__ tells."""
     inits = [m for m in node.body if isinstance(m, Function) and m.name == "__init__"]
     empty = ast.Call(ast.Name(node.name), [], [])
     return all(accepts(init.args, [empty], bound=True) for init in inits)
 
 
-def _is_static(method: Function) -> bool:
+def is_static(method: Function) -> bool:
     return any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in method.decorator_list)
 
 
