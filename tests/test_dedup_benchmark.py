@@ -19,7 +19,7 @@ pytest.importorskip("numba", reason="the exact join is compiled: pip install num
 from benchmarks.dedup_corpus import Kind, cached, corpus
 from benchmarks.dedup_report import Cell, report
 from benchmarks.dedup_truth import exact_join, score
-from datagen.stages.dedup import tokens
+from datagen.similarity.normalise import tokens
 
 SIZE = 3000
 
