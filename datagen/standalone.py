@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from datagen.config import DedupConfig, shaping
+from datagen.earlier import INDEX, kept_before
 from datagen.errors import UsageError
+from datagen.similarity.index import KeptIndex, save
 from datagen.sources import HubTable, Output, beside, check_output, exists, output, read_rows, with_ids
 from datagen.stages import dedup as stage
 from datagen.store import Report
@@ -75,34 +77,55 @@ def dedup(table: Table, config: DedupConfig, *, load: Callable[[HubTable], pl.Da
     """Drops the equal and similar rows of a table, of which the first in its order stays; writes a folder.
 
     kept.parquet has the input's columns and order; removed.parquet and clusters.parquet say what went and for what;
-    report.json, the counts. Raises InputError for what cannot be read, UsageError for a folder that is someone else's.
+    report.json, the counts; index/ is what later sets are compared with (`--against`). Raises InputError for what
+    cannot be read, UsageError for a folder that is someone else's.
     """
     path = table.folder("dedup")
     check_output(path, DEDUP)
     rows = table.read(load)
+    against = kept_before(config, len(rows), column=table.column, load_hub=load)
     with output(path, DEDUP) as out:
-        removed = _removed(rows, table.column, config)
+        done = stage.deduplicate(
+            _numbered(rows, table.column), config, column="text", priority=("row",), against=against
+        )
+        removed = _removed(rows, table.column, done)
         report = Report("dedup", len(rows), len(rows), len(rows) - len(removed), dict(Counter(removed["reason"])))
         similarities = histogram(removed, config.threshold)
         _write(out, rows, removed)
+        save(
+            _index(done.index, ids=with_ids(rows, table.column), before=0 if against is None else len(against)),
+            out.draft / INDEX,
+        )
         out.finish(_described(table, config, report, similarities))
     return Deduplicated(report, similarities, out.path)
 
 
-def _removed(rows: pl.DataFrame, column: str, config: DedupConfig) -> pl.DataFrame:
-    """What goes, in the input's order: the columns of ABOUT. The stage knows rows by their number alone."""
+def _numbered(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """What the stage sees: each row's number, which names it and is its place in the order, and its text."""
+    number = pl.int_range(len(rows), eager=True)
+    return pl.DataFrame({"id": number.cast(pl.String), "row": number, "text": rows[column]})
+
+
+def _removed(rows: pl.DataFrame, column: str, done: stage.Deduplicated) -> pl.DataFrame:
+    """What goes, in the input's order: the columns of ABOUT. What was kept elsewhere has no row here."""
     ids = with_ids(rows, column)
-    numbered = pl.DataFrame({"id": pl.int_range(len(rows), eager=True), "text": rows[column]})
-    dropped = stage.dedup(numbered, config, column="text", priority=("id",)).dropped
-    found = dropped.select(
-        "reason", "jaccard", row=pl.col("source_id").cast(pl.Int64), kept_row=pl.col("kept_id").cast(pl.Int64)
+    found = done.selection.dropped.select(
+        "reason",
+        "jaccard",
+        other=pl.col("kept_id"),
+        row=pl.col("source_id").cast(pl.Int64),
+        kept_row=pl.col("kept_id").cast(pl.Int64, strict=False),
     ).sort("row")
-    return found.with_columns(source_id=ids.gather(found["row"]), kept_id=_at(ids, found["kept_row"])).select(ABOUT)
+    own = pl.DataFrame({"id": ids, "kept_row": pl.int_range(len(rows), eager=True)})
+    named = found.join(own, on="kept_row", how="left", maintain_order="left")
+    named = named.with_columns(source_id=ids.gather(named["row"]), kept_id=pl.coalesce("id", "other"))
+    return named.select(ABOUT)
 
 
-def _at(ids: pl.Series, rows: pl.Series) -> pl.Series:
-    """The ids of these rows; null for null."""
-    return pl.DataFrame({"row": rows}).select(pl.lit(ids).gather(pl.col("row"))).to_series()
+def _index(index: KeptIndex, ids: pl.Series, before: int) -> KeptIndex:
+    """The index of this table's kept rows alone, under their own ids."""
+    kept = index.only(index.ids[before:])
+    return replace(kept, ids=ids.gather(kept.ids.cast(pl.Int64)).rename("id"))
 
 
 def _write(out: Output, rows: pl.DataFrame, removed: pl.DataFrame) -> None:

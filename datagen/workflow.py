@@ -20,7 +20,8 @@ import polars as pl
 
 from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
-from datagen.config import shaping
+from datagen.config import DedupConfig, shaping
+from datagen.earlier import INDEX, kept_before
 from datagen.errors import UsageError
 from datagen.files import read_json, write_json
 from datagen.interrupt import Interrupt
@@ -33,7 +34,9 @@ from datagen.publication import card_facts, sources
 from datagen.recipe import Recipe
 from datagen.resources import find, resource
 from datagen.sets import Selection
+from datagen.similarity.index import KeptIndex, save
 from datagen.stages import dedup, export, questions, solve
+from datagen.stages.dedup import Deduplicated
 from datagen.stages.export import Exported
 from datagen.stages.solve import SolveEngines, SolvePrompts
 from datagen.store import Report, RunFolder, StageFolder, finished_table
@@ -140,7 +143,11 @@ class Run:
         limits = (0, 0) if unlimited else (self.recipe.questions.count, self.recipe.questions.target)
         stage = self._whole_set(DEDUP, config)
         with self.folder.timed(DEDUP, time.monotonic):
-            return run_whole_set(stage, frame, partial(_unique, config=config, limits=limits), Question)
+            against = kept_before(config, len(frame), own=self.folder.path)
+            selection, done = _unique(frame, config, limits, against)
+            report = run_whole_set(stage, frame, lambda _: selection, Question, notes={"dedup": done.work})
+            save(done.index.only(selection.kept["id"]), stage.path / INDEX)
+            return report
 
     # -- tests, candidates, the first that passes -------------------------------------------------------------------
 
@@ -353,18 +360,21 @@ def _yields(outcome: Outcome[Any]) -> dict[str, int]:
     return {"passed_plain": int(bool(tried.passed_plain)), "passed_consensus": int(bool(tried.passed_consensus))}
 
 
-def _unique(frame: pl.DataFrame, *, config: Any, limits: tuple[int, int]) -> Selection:
+def _unique(
+    frame: pl.DataFrame, config: DedupConfig, limits: tuple[int, int], against: KeptIndex | None
+) -> tuple[Selection, Deduplicated]:
     """Dedup of the first `count` raw questions; of what is kept, the first `target` (0: all)."""
     count, target = limits
     ordered = frame.sort(*ORDER)
     taken, rest = (ordered.head(count), ordered.slice(count)) if count else (ordered, ordered.clear())
-    found = dedup.dedup(taken, config, priority=ORDER)
+    done = dedup.deduplicate(taken, config, priority=ORDER, against=against)
+    found = done.selection
     kept, over = found.kept, found.kept.clear()
     if target and not count:
         ranked = found.kept.sort(*ORDER)
         kept, over = ranked.head(target), ranked.slice(target)
     dropped = _with_surplus(_with_surplus(found.dropped, rest, "count"), over, "target")
-    return Selection(kept, dropped)
+    return Selection(kept, dropped), done
 
 
 def _with_surplus(dropped: pl.DataFrame, rest: pl.DataFrame, limit: str) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from datagen.cli import main
 from datagen.config import DedupConfig
+from datagen.errors import InputError
 from datagen.standalone import Deduplicated, Table, dedup, draw, histogram
 
 LONG = " ".join(f"w{index}" for index in range(40))
@@ -62,12 +63,12 @@ def test_clusters_list_what_a_kept_row_stands_for(tmp_path: Path) -> None:
 def test_the_report_counts_and_holds_no_clock(tmp_path: Path) -> None:
     """report.json: in == kept + removed, the settings that made it; a second run writes the same bytes."""
     done, _ = deduplicated(ROWS, tmp_path)
-    first = {file.name: file.read_bytes() for file in done.path.iterdir()}
+    first = {file.name: file.read_bytes() for file in done.path.rglob("*.*")}
     report = json.loads(first["report.json"])
     assert report["inputs"] == 7 == report["kept"] + sum(report["dropped"].values())
     assert report["settings"]["threshold"] == 0.7 and report["table"]["column"] == "prompt"
     deduplicated(ROWS, tmp_path)
-    assert {file.name: file.read_bytes() for file in done.path.iterdir()} == first
+    assert {file.name: file.read_bytes() for file in done.path.rglob("*.*")} == first
 
 
 def test_a_table_without_duplicates_is_kept_whole(tmp_path: Path) -> None:
@@ -179,3 +180,33 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(table: Path) -> None:
     )
     assert ended.returncode == 10 and len(ended.stderr.strip().splitlines()) == 1
     assert names(table.parent) == ["set.jsonl"]
+
+
+def test_rows_kept_elsewhere_have_priority(tmp_path: Path) -> None:
+    """--against a file, the folder that dedup of it wrote, or its index: what is like its rows goes and names them."""
+    first, second = tmp_path / "first.parquet", tmp_path / "second.jsonl"
+    text = " ".join(f"w{number}" for number in range(30))
+    pl.DataFrame({"id": ["a", "b"], "prompt": [text, "something else"]}).write_parquet(first)
+    second.write_text("".join(json.dumps({"prompt": value}) + "\n" for value in (text + " more", "new", "NEW!")))
+    done = dedup(Table(str(first), "prompt"), DedupConfig())
+    for name in (first, done.path, done.path / "index"):
+        config = DedupConfig(against=(str(name),))
+        later = dedup(Table(str(second), "prompt", out=str(tmp_path / "later")), config)
+        removed = pl.read_parquet(later.path / "removed.parquet")
+        assert removed.select("row", "reason", "kept_id", "kept_row").rows()[0] == (
+            0,
+            "near-duplicate",
+            f"{name}:a",
+            None,
+        )
+        assert pl.read_parquet(later.path / "kept.parquet")["prompt"].to_list() == ["new"]
+        assert pl.read_parquet(later.path / "index" / "rows.parquet")["text"].to_list() == ["new"]
+
+
+def test_a_set_that_is_not_there_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    """--against a path that does not exist is an InputError, and no folder appears."""
+    table = tmp_path / "t.parquet"
+    pl.DataFrame({"prompt": ["a"]}).write_parquet(table)
+    with pytest.raises(InputError):
+        dedup(Table(str(table), "prompt"), DedupConfig(against=(str(tmp_path / "none.parquet"),)))
+    assert names(tmp_path) == ["t.parquet"]

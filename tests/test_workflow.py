@@ -247,3 +247,24 @@ async def test_replayed_run_is_the_same_run(recipe, tmp_path):
     again = replace(recipe, engines=engines)
     await workflow.run(tmp_path / "again", again, lambda run: run.everything(), lambda line: None)
     assert tables(tmp_path / "again") == tables(tmp_path / "run")
+
+
+async def test_a_later_run_keeps_nothing_that_an_earlier_one_kept(recipe, tmp_path):
+    """--against RUN: the same questions again are all duplicates of the earlier run's, and name it."""
+    await work(tmp_path / "first", recipe, lambda run: run.questions())
+    await work(tmp_path / "second", recipe, lambda run: run.questions())
+    later = replace(recipe, dedup=replace(recipe.dedup, against=(str(tmp_path / "first"),)))
+    await work(tmp_path / "second", later, workflow.then(lambda run: run.dedup(unlimited=True)))
+    kept = {question.question for question in iter_rows(tmp_path / "first/2-dedup/kept.parquet", Question)}
+    again = {question.question for question in iter_rows(tmp_path / "second/2-dedup/kept.parquet", Question)}
+    assert not kept & again
+    named = read_table(tmp_path / "second/2-dedup/dropped.parquet")["kept_id"].drop_nulls()
+    assert any(name.startswith(f"{tmp_path}/first:") for name in named)
+
+
+async def test_a_run_is_not_compared_with_itself(recipe, tmp_path):
+    """--against the run's own folder is refused: every question would be its own duplicate."""
+    await work(tmp_path / "run", recipe, lambda run: run.questions())
+    itself = replace(recipe, dedup=replace(recipe.dedup, against=(str(tmp_path / "run"),)))
+    with pytest.raises(InputError, match="itself"):
+        await work(tmp_path / "run", itself, workflow.then(lambda run: run.dedup()))

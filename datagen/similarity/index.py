@@ -6,7 +6,7 @@ and the hash functions), which is written last: an index without it is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,23 @@ class KeptIndex:
         rows = np.arange(len(ids)) + len(self)
         kept = ids.cast(pl.String).filter(pl.Series(found.kept == rows))
         return KeptIndex(self.plan, pl.concat([self.ids, kept.rename("id")]), found.state)
+
+    def only(self, ids: pl.Series) -> KeptIndex:
+        """Of its rows, those of these ids."""
+        rows = np.flatnonzero(self.ids.is_in(ids.cast(pl.String).implode()))
+        return KeptIndex(self.plan, self.ids.gather(rows), self.state.rows(rows))
+
+
+def concatenated(indexes: Sequence[KeptIndex]) -> KeptIndex:
+    """The rows of several indexes of one plan, one after the other."""
+    states = [index.state for index in indexes]
+    state = State(
+        pl.concat([state.text.rename("text") for state in states]),
+        np.concatenate([state.value for state in states]),
+        np.concatenate([state.keys for state in states], axis=1),
+        np.concatenate([state.sketch for state in states]),
+    )
+    return KeptIndex(indexes[0].plan, pl.concat([index.ids for index in indexes]), state)
 
 
 def empty_index(plan: Plan) -> KeptIndex:
