@@ -26,6 +26,7 @@ from datagen.similarity.workspace import Workspace
 
 VERSION = 1
 IN_MEMORY = 1 << 40
+_MADE = f"Make it with scheme {hashing.SCHEME}, seed {hashing.SEED} and datagen's {hashing.NAME} as hashfunc"
 _STATE = ("shingle", "num_perm", "bands", "rows", "exact")
 """What of a plan shapes a row's state."""
 ROWS, ABOUT = "rows.parquet", "index.json"
@@ -153,17 +154,35 @@ def from_lean(signatures: Mapping[str, LeanMinHash], texts: Mapping[str, str], p
     A signature alone proves no similarity, so the texts have to come along; InputError names the first signature that
     is not its text's: of another text, scheme, seed, hash function or number of permutations.
     """
-    backend, ids = choose("auto", len(signatures)), list(signatures)
-    content = normalise(pl.Series([texts[id_] for id_ in ids], dtype=pl.String), backend)
-    with Workspace(IN_MEMORY) as room:
-        state = sketched(content.series(), backend.values(content), plan, backend, room, empty_state(plan))
-    index = KeptIndex(plan, pl.Series("id", ids, pl.String), state)
+    index = _of_texts({id_: texts[id_] for id_ in signatures}, plan)
     for id_, own in to_lean(index).items():
         given = signatures[id_]
         if given.seed != own.seed or not np.array_equal(given.hashvalues, own.hashvalues):
-            hint = f"Make it with scheme {hashing.SCHEME}, seed {hashing.SEED} and datagen's {hashing.NAME} as hashfunc"
-            raise InputError("this signature is not that of its text", where=f"id {id_}", hint=hint)
+            raise InputError("this signature is not that of its text", where=f"id {id_}", hint=_MADE)
     return index
+
+
+def from_lsh(lsh: MinHashLSH, texts: Mapping[str, str], plan: Plan) -> KeptIndex:
+    """An index of the rows that a MinHashLSH holds, whose texts are given, in their order.
+
+    InputError if its bands are others, or names the first text that it does not hold under that id.
+    """
+    if (lsh.b, lsh.r) != (plan.bands, plan.rows):
+        wanted = f"{plan.bands} bands of {plan.rows} rows"
+        raise InputError(f"the MinHashLSH has {lsh.b} bands of {lsh.r} rows, not {wanted}", hint="Change --num-perm")
+    index = _of_texts(texts, plan)
+    for id_, minhash in _minhashes(index).items():
+        if id_ not in lsh.query(minhash):
+            raise InputError("the MinHashLSH does not hold this text", where=f"id {id_}", hint=_MADE)
+    return index
+
+
+def _of_texts(texts: Mapping[str, str], plan: Plan) -> KeptIndex:
+    backend = choose("auto", len(texts))
+    content = normalise(pl.Series(list(texts.values()), dtype=pl.String), backend)
+    with Workspace(IN_MEMORY) as room:
+        state = sketched(content.series(), backend.values(content), plan, backend, room, empty_state(plan))
+    return KeptIndex(plan, pl.Series("id", list(texts), pl.String), state)
 
 
 def _minhashes(index: KeptIndex) -> dict[str, MinHash]:

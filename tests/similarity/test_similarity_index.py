@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from datasketch import LeanMinHash, MinHash
+from datasketch import LeanMinHash, MinHash, MinHashLSH
 from planted import corpus
 
 from datagen.config import DedupConfig
 from datagen.errors import InputError
 from datagen.similarity import hashing
-from datagen.similarity.index import ABOUT, ROWS, from_lean, is_index, load, save, to_lean, to_lsh
+from datagen.similarity.index import ABOUT, ROWS, from_lean, from_lsh, is_index, load, save, to_lean, to_lsh
 from datagen.similarity.normalise import tokens
 from datagen.similarity.verify import shingles
 from datagen.stages.dedup import deduplicate
@@ -130,3 +130,18 @@ def test_a_signature_of_another_text_is_refused():
     plan = done(["x"]).index.plan
     with pytest.raises(InputError, match="theirs"):
         from_lean({"theirs": LeanMinHash(signature("a b c d"))}, {"theirs": "a b c e"}, plan)
+
+
+def test_an_lsh_comes_in_with_its_texts():
+    """An index of the rows of a MinHashLSH and their texts; a text that it does not hold is named."""
+    texts = {f"t{row}": " ".join(f"a{row}b{word}" for word in range(30)) for row in range(3)}
+    lsh = MinHashLSH(num_perm=130, params=(26, 5))
+    for id_, text in texts.items():
+        lsh.insert(id_, signature(text))
+    plan = done(["x"]).index.plan
+    index = from_lsh(lsh, texts, plan)
+    assert done([texts["t1"] + " end", "else"], against=index).selection.dropped["kept_id"].to_list() == ["t1"]
+    with pytest.raises(InputError, match="t3"):
+        from_lsh(lsh, texts | {"t3": "another text"}, plan)
+    with pytest.raises(InputError, match="26 bands"):
+        from_lsh(MinHashLSH(num_perm=130, params=(13, 10)), texts, plan)
