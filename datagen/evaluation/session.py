@@ -18,7 +18,7 @@ from typing import Any
 from datagen.benchmarks import HubSource, Record, load_hub
 from datagen.collaborators import LazySandbox, opened_engines
 from datagen.config import EngineConfig, EvalConfig, RunConfig, shaping
-from datagen.errors import UsageError
+from datagen.errors import EngineUnavailable, UsageError
 from datagen.evaluation import samples
 from datagen.evaluation.grade import Graded, ask_and_grade, grade
 from datagen.evaluation.problems import Benchmark, Problem, load_problems
@@ -166,9 +166,9 @@ async def _score(session: Session, plan: Plan) -> dict[str, Any]:
         )  # fmt: skip
     report = finish(stage, Graded, [problem.id for problem in plan.problems])
     if report.owed:
-        raise UsageError(
-            f"the engine failed on {driven.failed} problems of {name}", hint="Run the same command to ask again"
-        )
+        why = next((drop.detail for one in stage.ledger.outcomes(Graded) if not one.final for drop in one.drops), "")
+        hint = "Run the same command to ask again for those only"
+        raise EngineUnavailable(f"the engine failed on {driven.failed} problems ({why})", where=name, hint=hint)
     level = session.sandbox.level or read_json(stage.path / "sandbox.json", "")
     write_json(stage.path / "sandbox.json", level)
     graded = read_graded(stage.kept)

@@ -31,12 +31,12 @@ def _rows(name: str, problems: int, scores: Mapping[str, Mapping[str, float]]) -
 
 def _notes(name: str, entry: Mapping[str, Any]) -> list[str]:
     decoding = "" if entry["temperature"] is None else f", n {entry['n']}, temperature {entry['temperature']:g}"
-    failed = {status: count for status, count in entry["statuses"].items() if not status.startswith("pass")}
+    others = {status: count for status, count in entry["statuses"].items() if status != "pass"}
     notes = [
         f"{name}: {entry['protocol']} ({entry['protocol_hash']}){decoding}, sandbox {entry['sandbox'] or 'unused'}"
     ]
-    if failed:
-        notes.append(f"{name}: " + ", ".join(f"{count:,} {status}" for status, count in sorted(failed.items())))
+    if others:
+        notes.append(f"{name}: " + ", ".join(f"{count:,} {status}" for status, count in sorted(others.items())))
     if entry["left_out"]:
         notes.append(f"{name}: {entry['left_out']:,} items left out, which have nothing to be judged by here")
     if entry["cut_by_max_tokens"]:
