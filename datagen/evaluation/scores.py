@@ -41,10 +41,9 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 6) for name, value in values.items()}
 
 
-def summary(graded: Sequence[Graded], ks: Sequence[int], excluded: frozenset[str], seed: int) -> dict[str, Any]:
-    """The figures of a benchmark as JSON data; with excluded items, `without_excluded` scores the others once more."""
+def summary(graded: Sequence[Graded], ks: Sequence[int], excluded: frozenset[str] | None, seed: int) -> dict[str, Any]:
+    """The figures of a benchmark as JSON data; unless `excluded` is None, `without_excluded` scores the other items."""
     found = counts(graded)
-    clean = {name: pair for name, pair in found.items() if name not in excluded}
     figures: dict[str, Any] = {
         "problems": len(found),
         "samples": len(graded),
@@ -52,7 +51,8 @@ def summary(graded: Sequence[Graded], ks: Sequence[int], excluded: frozenset[str
         "cut_by_max_tokens": sum(one.finish_reason == "length" for one in graded),
         "pass@k": scores(found, ks, seed),
     }
-    if excluded:
+    if excluded is not None:
+        clean = {name: pair for name, pair in found.items() if name not in excluded}
         again = {"problems": len(clean), "pass@k": scores(clean, ks, seed) if clean else {}}
         figures |= {"excluded": sorted(excluded & found.keys()), "without_excluded": again}
     return figures

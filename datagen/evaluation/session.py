@@ -51,7 +51,7 @@ class Session:
     engine: Engine | None
     sandbox: LazySandbox
     interrupt: Interrupt
-    excluded: Mapping[str, frozenset[str]]
+    excluded: Mapping[str, frozenset[str]] | None
 
 
 async def evaluate(
@@ -65,7 +65,7 @@ async def evaluate(
     """
     if not config.benchmarks:
         raise UsageError("no benchmark to score on", hint="Add --benchmarks humaneval mbpp, or a file of yours")
-    excluded = excluded_items(Path(config.exclude_items)) if config.exclude_items else {}
+    excluded = excluded_items(Path(config.exclude_items)) if config.exclude_items else None
     loaded = [load_problems(name, load=load) for name in config.benchmarks]
     model = (
         Path(config.samples).stem if config.samples else engine.model + (f"@{engine.revision}" * bool(engine.revision))
@@ -198,8 +198,10 @@ def _write_files(folder: Path, problems: Sequence[Problem], graded: Sequence[Gra
 
 
 def _entry(session: Session, plan: Plan, graded: Sequence[Graded], level: str) -> dict[str, Any]:
-    hit = session.excluded.get(plan.benchmark.name, frozenset())
-    excluded = frozenset(problem.id for problem in plan.problems if problem.item.item in hit)
+    excluded = None
+    if session.excluded is not None:
+        hit = session.excluded.get(plan.benchmark.name, frozenset())
+        excluded = frozenset(problem.id for problem in plan.problems if problem.item.item in hit)
     entry = {
         "model": session.model,
         "sandbox": level,
