@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kit import score
+from eval_kit import score
 
 from datagen.models import Completion, Sample
 

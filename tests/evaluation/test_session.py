@@ -11,7 +11,7 @@ import time
 
 import polars as pl
 import pytest
-from kit import SOLUTIONS, answer, files, score
+from eval_kit import SOLUTIONS, answer, files, score
 
 from datagen.errors import EngineUnavailable, InputError, SettingsChanged, UsageError
 from datagen.evaluation.problems import load_problems
