@@ -68,7 +68,7 @@ def test_humaneval_chat_answers_are_read_whole(family, wrap):
     "text", ["    return number % 1.0\n```", "```python\ndef truncate_number(n):\n    return n % 1\n```"]
 )
 def test_an_answer_that_was_begun_goes_on_or_starts_anew(benchmarks_dir, text):
-    """A body goes on from the signature; where a server answers with the whole function instead, that is the program."""
+    """A body goes on from the signature; where a server answers with the whole function, that is the program."""
     problem = load_problems(str(benchmarks_dir / "humanevalpack/humanevalpack-python.jsonl")).problems[2]
     found = read(text, problem, protocol("fix", "humanevalpack", "chat"))
     assert found.count("def truncate_number") == 1 and "return n" in found and "`" not in found
