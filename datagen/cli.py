@@ -19,13 +19,18 @@ from datagen.config import (
     DecontaminateConfig,
     DedupConfig,
     EngineConfig,
+    EvalConfig,
     ExportConfig,
     QuestionsConfig,
     RunConfig,
     SolveConfig,
+    build,
 )
 from datagen.doctor import checks, render
 from datagen.errors import ContaminationFound, DatagenError, InputError, Interrupted, UsageError
+from datagen.evaluation.compare import comparison
+from datagen.evaluation.session import evaluate
+from datagen.evaluation.show import shown
 from datagen.flags import Formatter, Parser, add_flags, collect
 from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.hub import push as push_to_hub
@@ -143,6 +148,45 @@ def preview(args: argparse.Namespace) -> None:
         print(f"\n{funnel(read_reports(Path(folder)))}\n\nNothing was kept.")
 
 
+def score(args: argparse.Namespace) -> None:
+    """Scores a model, or samples that exist, on benchmarks."""
+    folder = _evaluated(args, args.run)
+    print(f"\nevaluation  {folder}")
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Compares finished evaluations; a name that is no folder is a model, evaluated first."""
+    folders = [Path(name) if Path(name, "report.json").is_file() else _scored(args, name) for name in args.evaluations]
+    print(comparison(folders))
+
+
+def _scored(args: argparse.Namespace, model: str) -> Path:
+    """The folder of a model's evaluation on the benchmarks that are named; InputError if none are."""
+    folder = Path("evals", _slug(model))
+    if (folder / "report.json").is_file() and not getattr(args, "eval.benchmarks"):
+        return folder
+    if not getattr(args, "eval.benchmarks"):
+        hint = f"Run: datagen eval --model {model} --benchmarks NAME, or add --benchmarks here"
+        raise InputError("is no finished evaluation", where=model, hint=hint)
+    setattr(args, "engine.model", model)
+    return _evaluated(args, str(folder))
+
+
+def _evaluated(args: argparse.Namespace, run: str) -> Path:
+    """Runs an evaluation from the flags and prints it; its folder."""
+    flags = collect(args)
+    engine = build(EngineConfig, {}, flags.get("engine", {}))
+    config, settings = build(EvalConfig, {}, flags.get("eval", {})), build(RunConfig, {}, flags.get("run", {}))
+    folder = Path(run or f"evals/{_slug(Path(config.samples).stem if config.samples else engine.model)}")
+    print(shown(asyncio.run(evaluate(folder, engine, settings, config, say))))
+    return folder
+
+
+def _slug(model: str) -> str:
+    """A folder's name for a model: the last part of its path or Hub id."""
+    return Path(model).name or "model"
+
+
 def doctor(args: argparse.Namespace) -> None:
     """Says what this machine can run and what is missing."""
     found = checks()
@@ -166,6 +210,11 @@ class Command:
 
 _ENGINE: Flags = ("engine", EngineConfig, ())
 _OF_JUDGE: Flags = ("engine", EngineConfig, ("engine", "base_url", "concurrency", "replay"))
+_ENGINE_OF_EVAL: Flags = (
+    "engine", EngineConfig,
+    ("engine", "model", "revision", "dtype", "quantization", "chat_template", "tensor_parallel_size", "max_model_len",
+     "gpu_memory_utilization", "trust_remote_code", "base_url", "concurrency", "replay"),
+)  # fmt: skip
 _RUN: Flags = ("run", RunConfig, ())
 _OF_QUESTIONS: Flags = ("questions", QuestionsConfig, ("count", "target", "max_generated"))
 
@@ -208,6 +257,17 @@ COMMANDS: Mapping[str, Command] = {
         preview, "Make a few rows end to end, show them whole, keep nothing.", "datagen preview --recipe demo",
         (_ENGINE, _RUN),
     ),
+    "eval": Command(
+        score, "Score a model on benchmarks: pass@k with intervals, by a named protocol.",
+        "datagen eval --model codellama/CodeLlama-7b-hf --benchmarks humaneval mbpp",
+        (("eval", EvalConfig, ()), _ENGINE_OF_EVAL, _RUN),
+    ),
+    "compare": Command(
+        compare, "Compare finished evaluations (or models) problem by problem.",
+        "datagen compare evals/base evals/tuned",
+        (("eval", EvalConfig, ("benchmarks", "protocol", "style", "n", "temperature", "limit")),
+         ("engine", EngineConfig, ("engine", "dtype", "base_url")), ("run", RunConfig, ("seed",))),
+    ),
     "status": Command(status, "Show the funnel of a run, finished or not.", "datagen status --run runs/demo"),
     "doctor": Command(doctor, "Say what this machine can run, and what is missing.", "datagen doctor"),
 }  # fmt: skip
@@ -237,9 +297,14 @@ _STEPS = {
     "solve": ("tests", "solutions"), "decontaminate": ("judge",), "run": ("questions", "tests", "solutions", "judge"),
 }  # fmt: skip
 _ROLES = {"judge": "model that judges, with --judge"}
-_POSITIONAL = {"push": "NAME/DATASET ", "run": "RECIPE ", "dedup": "[TABLE] ", "decontaminate": "[TABLE] "}
+_POSITIONAL = {
+    "push": "NAME/DATASET ", "run": "RECIPE ", "dedup": "[TABLE] ", "decontaminate": "[TABLE] ",
+    "compare": "A B [C ...] ",
+}  # fmt: skip
 _OF_TABLES = ("dedup", "decontaminate")
 """The commands that also work on a table of any kind, instead of a run."""
+_ALONE = ("doctor", "eval", "compare")
+"""Commands that work in no run's folder."""
 
 
 def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
@@ -263,10 +328,15 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--fail-on-contamination", action="store_true", help=text)
     if name == "preview":
         parser.add_argument("--rows", type=int, default=3, metavar="N", help="rows to make (3)")
-    if name != "doctor":
+    if name == "compare":
+        text = "folders of evaluations; a model's name with --benchmarks is evaluated first"
+        parser.add_argument("evaluations", nargs="+", metavar="EVAL", help=text)
+    if name == "eval":
+        parser.add_argument("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)")
+    if name not in _ALONE:
         where = "" if name == "run" else DEFAULT_RUN
         parser.add_argument("--run", default=where, metavar="DIR", help=f"folder of the run ({where or 'runs/RECIPE'})")
-    if name not in ("doctor", "push", "status"):
+    if name not in (*_ALONE, "push", "status"):
         if name != "run":
             text = "recipe to take settings from (default: the run's own)"
             parser.add_argument("--recipe", metavar="NAME", help=text)

@@ -11,7 +11,7 @@ from datagen.config import EngineConfig, RunConfig
 from datagen.engines import open_engine
 from datagen.errors import DatagenError, SandboxUnavailable
 from datagen.models import Completion, Engine, Job, Request, Verdict
-from sandbox import Pool, SandboxError
+from sandbox import Pool, SandboxError, ScriptJob
 
 Announce = Callable[[str], None]
 
@@ -79,7 +79,7 @@ class LazySandbox:
         self._lock = asyncio.Lock()
         self.level = ""
 
-    async def run(self, job: Job) -> Verdict:
+    async def run(self, job: Job | ScriptJob) -> Verdict:
         async with self._lock:
             if self._pool is None:
                 self._pool = await self._open()

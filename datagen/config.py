@@ -176,6 +176,40 @@ class ExportConfig:
     shard_rows: int = setting(100_000, "rows of a Parquet shard", at_least=1)
 
 
+@dataclass(frozen=True, slots=True)
+class EvalConfig:
+    """A model's score on benchmarks: what is asked how often, and how answers are run."""
+
+    benchmarks: tuple[str, ...] = setting(
+        (), "names, files of prompts and tests, or Hub data sets", shapes=False, metavar="NAME"
+    )
+    protocol: str = setting(
+        "", "code-llama, evalplus, synthesize, fix, explain, plain (default: the benchmark's)", shapes=False
+    )
+    style: str = setting(
+        "auto",
+        "auto (chat if the tokenizer has a template), base, chat",
+        choices=("auto", "base", "chat"),
+        shapes=False,
+    )
+    n: int | None = setting(None, "samples of each problem (default: the protocol's)", shapes=False, at_least=1)
+    temperature: float | None = setting(None, "0: greedy (default: the protocol's)", shapes=False, at_least=0)
+    top_p: float | None = setting(
+        None, "nucleus sampling (default: the protocol's)", shapes=False, at_least=0, at_most=1
+    )
+    max_tokens: int | None = setting(None, "tokens of an answer (default: the protocol's)", shapes=False, at_least=1)
+    k: tuple[str, ...] = setting(
+        (), "k of pass@k (default: the protocol's, as far as n goes)", shapes=False, metavar="K"
+    )
+    limit: int = setting(0, "only the first N problems; 0: all", shapes=False, at_least=0)
+    cpu_seconds: float = setting(3.0, "CPU time that a test may take", at_least=0.05)
+    memory_mb: int = setting(1024, "memory that a program may use", at_least=64)
+    samples: str = setting("", "score this samples.jsonl; no model is asked", shapes=False, metavar="FILE")
+    exclude_items: str = setting(
+        "", "score without the items that a decontaminated run hit: its folder or hits", shapes=False, metavar="REPORT"
+    )
+
+
 def load_toml(path: Path) -> dict[str, Any]:
     """A recipe's tables; UsageError if the file is missing or not TOML."""
     try:

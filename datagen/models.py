@@ -87,7 +87,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Messages for a chat model, or a raw prompt (which wins if given)."""
+    """Messages for a chat model, or a raw prompt (which wins if given).
+
+    Where the last message is the assistant's, the model goes on with it.
+    """
 
     messages: tuple[Message, ...] = ()
     sampling: Sampling = Sampling()

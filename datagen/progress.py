@@ -11,13 +11,15 @@ from datagen.models import Outcome
 class Progress:
     """Counts outcomes and shows them; the stream and the clock (seconds) are given.
 
-    `total` is the number of items of the stage, None if unknown; `done` how many of them an earlier run finished.
+    `total` is the number of items of the stage, None if unknown; `done` how many of them an earlier run finished;
+    `words` say what kept and dropped are.
     """
 
     def __init__(
         self, label: str, *, stream: TextIO, clock: Callable[[], float], total: int | None = None, done: int = 0,
-        every: float = 10.0,
+        every: float = 10.0, words: tuple[str, str] = ("kept", "dropped"),
     ) -> None:  # fmt: skip
+        self._words = words
         self._label, self._stream, self._clock = label, stream, clock
         self._total, self._before, self._new = total, done, 0
         self._kept = self._dropped = self._failed = 0
@@ -54,7 +56,7 @@ class Progress:
         """The counts, the rate of this run since its first outcome, and how long the rest will take at that rate."""
         done, since, seconds = self._before + self._new, self._new - 1, self._clock() - self._first_at
         of = "" if self._total is None else f"/{self._total}"
-        parts = [f"{self._label}: {done}{of}", f"{self._kept} kept", f"{self._dropped} dropped"]
+        parts = [f"{self._label}: {done}{of}", f"{self._kept} {self._words[0]}", f"{self._dropped} {self._words[1]}"]
         if self._failed:
             parts.append(f"{self._failed} failed")
         if seconds > 0 and since > 0:

@@ -60,6 +60,13 @@ def test_command_reference_is_current():
         (["questions", "--prompts", "nowhere"], 3, "nowhere"),
         (["questions", "--topics", "nowhere.toml"], 3, "nowhere.toml"),
         (["export", "--license", "apache2"], 2, "apache-2.0"),
+        (["eval"], 2, "--benchmarks"),
+        (["eval", "--benchmarks", "humanevil"], 3, "humaneval"),
+        (["eval", "--benchmarks", "interview", "--protocol", "fix", "--style", "chat"], 2, "plain"),
+        (["eval", "--benchmarks", "interview", "--samples", "nowhere.jsonl"], 3, "nowhere.jsonl"),
+        (["eval", "--benchmarks", "interview", "--exclude-items", "nowhere"], 3, "hits.parquet"),
+        (["eval", "--benchmarks", "interview", "--engine", "replay", "--model", "x"], 2, "--style"),
+        (["compare", "nowhere", "elsewhere"], 3, "datagen eval --model nowhere"),
     ],
 )
 def test_mistakes_end_in_one_line_and_a_documented_code(arguments, code, says, tmp_path):

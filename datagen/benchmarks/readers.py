@@ -115,10 +115,10 @@ def multipl_e(record: Record) -> Answer:
 
 
 def own(record: Record) -> Answer:
-    """A file in this project's own terms: `solution`, `tests` (a snippet, or a list of them) and `entry_point`."""
+    """A file in this project's own terms: `tests` (a snippet, or a list of them), perhaps `solution`, `entry_point`."""
     given = record["tests"] or ()
     tests = (given,) if isinstance(given, str) else tuple(given)
-    return Answer(record["solution"] or "", tests, record.get("entry_point") or entry_point(tests) or "")
+    return Answer(record.get("solution") or "", tests, record.get("entry_point") or entry_point(tests) or "")
 
 
 FORMATS = tuple(
@@ -132,7 +132,8 @@ FORMATS = tuple(
         ("apps", "question solutions input_output", apps),
         ("livecodebench", "question_content public_test_cases", livecodebench),
         ("multipl-e", "prompt language tests stop_tokens", multipl_e),
-        ("own", "question solution tests", own),
+        ("own", "question tests", own),
+        ("own-prompt", "prompt tests", own),
     )
 )
 """Most particular first; the first column named is the question."""

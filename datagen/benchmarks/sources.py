@@ -85,6 +85,7 @@ NAMES: dict[str, HubSource | str] = {
         ("data/v0.1.4-*",),
     ),
     "demo-heldout": "data/suites/demo-heldout.jsonl",
+    "interview": "data/suites/interview.jsonl",
 }  # fmt: skip
 """Benchmarks that have a name: where each lies on the Hub, or the shipped file. MultiPL-E: the six languages of the
 Code Llama paper; LiveCodeBench: all releases up to release_v6."""

@@ -13,7 +13,10 @@ from datagen.models import Message, Request
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A tokenizer and how it is told who speaks; template None: nobody, the contents are joined by blank lines."""
+    """A tokenizer and how it is told who speaks; template None: nobody, the contents are joined by blank lines.
+
+    A last turn of the assistant's is an answer that the model goes on with.
+    """
 
     tokenizer: Any
     template: str | None
@@ -33,12 +36,14 @@ class Chat:
     def _render(self, messages: tuple[Message, ...]) -> str:
         from jinja2 import TemplateError
 
+        begun = messages[-1].role == "assistant"
         try:
             text: str = self.tokenizer.apply_chat_template(
                 [asdict(message) for message in messages],
                 chat_template=self.template,
                 tokenize=False,
-                add_generation_prompt=True,
+                add_generation_prompt=not begun,
+                continue_final_message=begun,
             )
         except TemplateError as error:
             hint = "Give --chat-template a Jinja file, or none for plain text"

@@ -41,6 +41,10 @@ def payload(model: str, request: Request, n: int, seed: int, *, plain: bool) -> 
         return "/completions", body | {"prompt": request.prompt}
     if plain:
         return "/completions", body | {"prompt": plain_text(request.messages)}
+    begun = (
+        bool(request.messages) and request.messages[-1].role == "assistant"
+    )  # vLLM's and SGLang's servers go on with it
+    body |= {"continue_final_message": True, "add_generation_prompt": False} if begun else {}
     return "/chat/completions", body | {"messages": [asdict(message) for message in request.messages]}
 
 

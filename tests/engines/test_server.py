@@ -284,6 +284,17 @@ async def test_without_a_template_messages_become_plain_text():
         assert await texts(engine, two) == ["be brief\n\nhi|3"]
 
 
+async def test_an_answer_that_is_begun_is_gone_on_with():
+    """A last turn of the assistant's asks the server, as vLLM's names it, to go on with it; other requests do not."""
+    server = FaultServer()
+    async with connected(server) as engine:
+        await engine.complete(ASK)
+        await engine.complete(Request((Message("user", "hi"), Message("assistant", "def f("))))
+    plain, begun = server.seen
+    assert "continue_final_message" not in plain
+    assert (begun["continue_final_message"], begun["add_generation_prompt"]) == (True, False)
+
+
 async def test_concurrency_is_bounded():
     """However many requests are made at once, no more than `concurrency` reach the server."""
     server = _failing(*[Fault(body={"choices": [{"text": "x"}]}, delay=0.01)] * 40)

@@ -25,6 +25,7 @@ from datagen.engines.vllm_loading import free_memory, settings
 from datagen.engines.weights import fetch
 from datagen.errors import EngineUnavailable, InputError, MissingDependency
 from datagen.models import Message, Request
+from datagen.resources import resource
 
 ASK = Request((Message("system", "Be brief."), Message("user", "Hi")))
 
@@ -333,3 +334,13 @@ async def test_nobody_waits_for_a_cancelled_thread():
     go_on.set()
     await asyncio.sleep(0.1)
     assert future.cancelled()
+
+
+def test_an_answer_that_is_begun_is_gone_on_with():
+    """A last turn of the assistant's stays open: the prompt ends with its very text, no mark of an end behind it."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(resource("data/demo-model")))
+    begun = Request((Message("user", "Hi"), Message("assistant", "def f(values):")))
+    chat = open_chat(tokenizer, "", "demo-model")
+    assert tokenizer.decode(chat.encode(begun)[0]).endswith("def f(values):")
+    assert not tokenizer.decode(chat.encode(ASK)[0]).endswith("Hi")
