@@ -51,8 +51,8 @@ from datagen.similarity.workspace import Workspace
 
 MOST, LEAST = 1 << 17, 1 << 12
 """Rows of a partition: at most, and at least where there are fewer partitions than twice the cluster's CPUs."""
-BUCKETED = 1 << 20
-"""Rows of one band that one task puts into buckets, about."""
+PER_RANGE = 8
+"""Partitions for each range that a band's keys are split into, a task each."""
 PATIENCE = 10.0
 """Seconds that the head of a cluster may take to accept a connection."""
 
@@ -186,7 +186,7 @@ def _partitions(rows: int) -> int:
 
 def _find(text: pl.Series, plan: Plan, backend: str, old: State, partitions: int) -> Found:
     total = len(old) + len(text)
-    job, counts = _Job(plan, backend, total, len(old), max(1, -(-total // BUCKETED))), Counts()
+    job, counts = _Job(plan, backend, total, len(old), max(1, partitions // PER_RANGE)), Counts()
     olds = _cut(old, partitions if len(old) else 0)
     bare, values, empty = _normalised_parts(text, job, partitions)
     every = _Parts(_starts([*np.diff(olds.starts), *np.diff(bare.starts)]), (*olds.held, *bare.held))
