@@ -142,13 +142,15 @@ def find(
     with connected(address):
         try:
             return _find(text, plan, backend, old, partitions or _partitions(len(text)))
-        except RayTaskError:
-            raise  # a task failed by its own fault: not the cluster's
-        except RayError as error:
-            lost = str(error).strip().splitlines()[0]
-            raise ClusterUnavailable(
-                f"the Ray cluster lost the work ({lost})", where=address, hint="See `ray status`, then run this again"
-            ) from error
+        except (RayError, ImportError) as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            if isinstance(error, ImportError) or said.startswith(("ImportError", "ModuleNotFoundError")):
+                what, hint = "a node cannot load what it needs", "Install this version of datagen on every node"
+            elif isinstance(error, RayTaskError):
+                raise  # a task failed by its own fault: not the cluster's
+            else:
+                what, hint = "the Ray cluster lost the work", "See `ray status`, then run this again"
+            raise ClusterUnavailable(f"{what} ({said})", where=address, hint=hint) from error
 
 
 @contextmanager
@@ -164,7 +166,7 @@ def connected(address: str) -> Iterator[None]:
         raise ClusterUnavailable(
             f"no Ray cluster answers ({error})",
             where=address,
-            hint="Start one with `ray start --head`, or leave --address out to work on this machine",
+            hint="Start one with `ray start --head` (RAY_AUTH_MODE=token if it asks for one), or leave --address out",
         ) from error
     try:
         yield
