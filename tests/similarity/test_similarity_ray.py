@@ -36,7 +36,8 @@ ODD = ["", "...", None, "one", "ONE", "two words", "\N{GRINNING FACE}"]
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """A cluster of this machine alone; its address."""
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100_000_000, logging_level="ERROR")
+    small = {"num_cpus": 2, "object_store_memory": 100_000_000, "include_dashboard": False}
+    ray.init(address="local", logging_level="ERROR", **small)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
