@@ -114,6 +114,9 @@ class DedupConfig:
         "auto", "auto, numpy, or numba (faster for many rows)", choices=("auto", "numpy", "numba"), shapes=False
     )
     memory_mb: int = setting(4096, "memory for the state of the rows; more goes to disk", shapes=False, at_least=0)
+    address: str = setting(
+        "", "a Ray cluster that does the work: auto, HOST:PORT or ray://HOST:PORT", shapes=False, metavar="ADDRESS"
+    )
 
 
 @dataclass(frozen=True, slots=True)

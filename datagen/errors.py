@@ -12,7 +12,8 @@
     ├── CanaryStopped            9   too little of the model's output could be parsed to go on
     ├── StorageError            10   the disk is full or a run file cannot be written
     ├── MissingDependency       11   an optional package is not installed
-    └── ContaminationFound      12   rows overlap a benchmark, or may, and --fail-on-contamination was given
+    ├── ContaminationFound      12   rows overlap a benchmark, or may, and --fail-on-contamination was given
+    └── ClusterUnavailable      13   a Ray cluster does not answer, or lost what it worked on
 
     RequestFailed                    one request to an engine failed; never leaves the pipeline
     Interrupted                130   Ctrl-C; what was finished is kept
@@ -106,6 +107,12 @@ class ContaminationFound(DatagenError):
     """Rows overlap a benchmark, or may, and --fail-on-contamination was given."""
 
     exit_code = 12
+
+
+class ClusterUnavailable(DatagenError):
+    """A Ray cluster does not answer, or lost what it worked on."""
+
+    exit_code = 13
 
 
 class RequestFailed(Exception):

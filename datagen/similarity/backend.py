@@ -58,3 +58,12 @@ def choose(name: str, rows: int) -> Backend:
     compiled = name == "numba" or (name == "auto" and installed and rows >= COMPILED_FROM)
     module = "datagen.similarity.compiled" if compiled else "datagen.similarity.vectorised"
     return cast(Backend, importlib.import_module(module))
+
+
+def require_ray() -> None:
+    """MissingDependency if ray, which `on_ray` loads, is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise MissingDependency(
+            "ray is not installed",
+            hint='Run: pip install "datagen[ray]", or leave --address out to work on this machine',
+        )

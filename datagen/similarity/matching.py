@@ -8,7 +8,7 @@ A row's state is 8 bytes of hash, 4 a band and 1 a permutation (242 bytes at 26 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -104,7 +104,7 @@ def find(
     size of the chunks, nor on the backend or the workspace's budget.
     """
     old = before if before is not None else empty_state(plan)
-    text, value = _normalised(chunks, backend, workspace, old)
+    text, value = normalised(chunks, backend, workspace, old)
     first = exact(text, value)
     taken = np.flatnonzero(first == np.arange(len(first)))
     taken = taken[taken >= len(old)]
@@ -112,18 +112,24 @@ def find(
     state = sketched(distinct, value[taken], plan, backend, workspace, old)
     counts = Counts()
     kept, match = select(state, plan, backend, len(old), counts)
+    return Found(*fates(first, taken, len(old), match), state.rows(np.flatnonzero(kept)), counts)
+
+
+def fates(first: Rows, taken: Rows, old: int, match: Edges) -> tuple[Rows, NDArray[np.float64], NDArray[np.bool_]]:
+    """(kept, jaccard, same) of `Found`: from the first row with each row's text, the rows that the state took after
+    its `old` ones, and the edge for which each of its rows went.
+    """
     # each array ends in what stands for an empty text: index -1 finds it
-    rows = np.concatenate([np.arange(len(old)), taken, [-1]])  # of the state -> of all
-    target, similarity = np.arange(len(state) + 1), np.ones(len(state) + 1)
+    rows = np.concatenate([np.arange(old), taken, [-1]])  # of the state -> of all
+    target, similarity = np.arange(len(rows)), np.ones(len(rows))
     target[match.right], similarity[match.right] = match.left, match.jaccard
     place = np.full(len(first) + 1, -1)
-    place[rows[:-1]] = np.arange(len(state))
-    own = place[first[len(old) :]]
-    goes = rows[target[own]]
-    return Found(goes, similarity[own], target[own] == own, state.rows(np.flatnonzero(kept)), counts)
+    place[rows[:-1]] = np.arange(len(rows) - 1)
+    own = place[first[old:]]
+    return rows[target[own]], similarity[own], target[own] == own
 
 
-def _normalised(
+def normalised(
     chunks: Iterable[pl.Series], backend: Backend, workspace: Workspace, old: State
 ) -> tuple[pl.Series, U64]:
     """The normalised text of every row, those of `old` first, and their hashes."""
@@ -138,22 +144,29 @@ def _normalised(
 
 def exact(text: pl.Series, value: U64) -> Rows:
     """For each row the first with the same text, -1 for an empty one; equal hashes are compared as texts."""
-    order = np.argsort(value, kind="stable")
-    hashed = value[order]
-    starts = np.concatenate([np.ones(min(1, len(order)), np.bool_), hashed[1:] != hashed[:-1]])
-    first = np.empty(len(order), np.int64)
-    first[order] = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+    first = first_of(value)
     repeated = np.flatnonzero(first != np.arange(len(first)))
     for begin in range(0, len(repeated), ROWS):
         rows = repeated[begin : begin + ROWS]
         differ = (text.gather(rows) != text.gather(first[rows])).to_numpy()
         if differ.any():  # two texts with one 64-bit hash
-            return _exact_slowly(text)
+            return exact_slowly(text)
     first[(text.str.len_bytes() == 0).to_numpy()] = -1
     return first
 
 
-def _exact_slowly(text: pl.Series) -> Rows:
+def first_of(value: U64) -> Rows:
+    """For each row the first with the same hash."""
+    order = np.argsort(value, kind="stable")
+    hashed = value[order]
+    starts = np.concatenate([np.ones(min(1, len(order)), np.bool_), hashed[1:] != hashed[:-1]])
+    first = np.empty(len(order), np.int64)
+    first[order] = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+    return first
+
+
+def exact_slowly(text: pl.Series) -> Rows:
+    """`exact` by the texts alone."""
     seen: dict[str, int] = {}
     first = [seen.setdefault(content, row) if content else -1 for row, content in enumerate(text.to_list())]
     return np.array(first, np.int64)
@@ -218,22 +231,29 @@ def _one(pieces: Sequence[Pairs]) -> Pairs:
 def select(state: State, plan: Plan, backend: Backend, old: int, counts: Counts) -> tuple[NDArray[np.bool_], Edges]:
     """Which rows of the state are kept, and for each other one the edge to the row that it goes for."""
     large: list[Rows] = []
-    comparing = _Comparing(state, plan, backend, old, counts)
+    comparing = Comparing(state, plan, backend, old, counts)
     edges = joined([comparing.edges(pairs) for pairs in batched(candidates(state, plan, old, counts, large))])
-    found = [edges, *(comparing.led(rows) for rows in large)]
+    return settled(len(state), edges, large, lambda buckets: [comparing.led(rows) for rows in buckets], plan, counts)
+
+
+def settled(
+    count: int, edges: Edges, large: list[Rows], led: Callable[[list[Rows]], list[Edges]], plan: Plan, counts: Counts
+) -> tuple[NDArray[np.bool_], Edges]:
+    """`select` among `count` rows, from the edges of the small buckets and `led` (Comparing) for the large ones."""
+    found = [edges, *led(large)]
     while True:
         edges = joined(found)
-        kept = keep_first(len(state), edges, plan.flip_cap if plan.flips == CAP else 0)
+        kept = keep_first(count, edges, plan.flip_cap if plan.flips == CAP else 0)
         counts.similar, counts.uncompared = len(edges), 0
         # a row that one leader stands for was not compared with others that it stands for: where both are kept, now
-        more = [comparing.led(rows[kept[rows]]) for rows in large]
+        more = led([rows[kept[rows]] for rows in large])
         if not sum(len(part) for part in more):
             return kept, nearest(edges, kept)
         found = [edges, *more]
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparing:
+class Comparing:
     """Compares rows of one state under one plan, counting what it does."""
 
     state: State
@@ -277,6 +297,11 @@ class _Comparing:
 
     def _agreeing(self, left: Rows, right: Rows) -> Pairs:
         self.counts.proposed += len(left)
+        return self.agreeing((left, right))
+
+    def agreeing(self, pairs: Pairs) -> Pairs:
+        """Those of the pairs that are not both old and whose sketches agree."""
+        left, right = pairs
         new = right >= self.old
         left, right = left[new], right[new]
         self.counts.compared += len(left)

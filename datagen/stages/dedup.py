@@ -5,6 +5,7 @@ The work is that of `datagen.similarity`; here rows get ids, an order and reason
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,10 +17,10 @@ from datagen.config import DedupConfig
 from datagen.errors import InputError, UsageError
 from datagen.sets import Selection
 from datagen.similarity import hashing
-from datagen.similarity.backend import choose
+from datagen.similarity.backend import choose, require_ray
 from datagen.similarity.bands import bands_for
 from datagen.similarity.index import KeptIndex, empty_index, made_alike
-from datagen.similarity.matching import Found, Plan, find
+from datagen.similarity.matching import Found, Plan, State, find
 from datagen.similarity.workspace import MEGABYTE, Workspace
 
 PRIORITY = ("round", "id", "prompt_index", "position")
@@ -78,15 +79,24 @@ def deduplicate(
     ordered = questions.sort(_total_order(questions, (*priority, column)), nulls_last=True)
     plan = plan_of(config, len(ordered))
     before = empty_index(plan) if against is None else made_alike(against, plan, "--against")
-    backend = choose(config.backend, len(ordered))
     text = ordered[column].cast(pl.String)
     with Workspace(config.memory_mb * MEGABYTE) as room:
-        found = find([text], plan, backend, room, before.state)
+        found = _found(text, plan, config, room, before.state)
         ids = ordered["id"].cast(pl.String)
         index = before.extended(ids, found)
         work = asdict(found.counts) | {"hash": hashing.NAME, "spilled_bytes": room.spilled}
         work |= {name: getattr(plan, name) for name in ("num_perm", "bands", "rows")}
         return Deduplicated(_split(ordered, text, ids, before.ids, found), index, work)
+
+
+def _found(text: pl.Series, plan: Plan, config: DedupConfig, room: Workspace, before: State) -> Found:
+    """What becomes of each text, found on this machine or on the cluster that the settings name."""
+    if not config.address:
+        return find([text], plan, choose(config.backend, len(text)), room, before)
+    require_ray()
+    cluster = importlib.import_module("datagen.similarity.on_ray")  # loads ray, so only when asked for
+    found: Found = cluster.find([text], plan, config.backend, before, address=config.address)
+    return found
 
 
 def plan_of(config: DedupConfig, rows: int) -> Plan:
