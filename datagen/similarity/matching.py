@@ -22,12 +22,14 @@ from datagen.similarity.flips import CAP, DROP, KEEP, flipped
 from datagen.similarity.hashing import U32, U64, permutations
 from datagen.similarity.normalise import normalise
 from datagen.similarity.select import Edges, joined, keep_first, nearest
-from datagen.similarity.texts import Texts
+from datagen.similarity.texts import Texts, in_batches
 from datagen.similarity.verify import verified
 from datagen.similarity.workspace import Workspace
 
 ROWS = 1 << 15
 """Texts taken at once."""
+BYTES = 1 << 20
+"""Of texts signed at once: their signatures stay in the processor's cache until they are band keys and sketches."""
 LEADERS = 8
 """The rows of a bucket over CAP that all others of it are compared with."""
 
@@ -167,10 +169,11 @@ def sketched(text: pl.Series, value: U64, plan: Plan, backend: Backend, workspac
     keys[:, : len(old)], sketch[: len(old)] = old.keys, old.sketch
     a, b = permutations(plan.num_perm)
     for start in range(0, 0 if plan.exact else count, ROWS):
-        signatures = backend.signatures(Texts.of(text[start : start + ROWS]), plan.shingle, a, b)
-        here = slice(len(old) + start, len(old) + start + len(signatures))
-        keys[:, here] = banding.band_keys(signatures, plan.bands, plan.rows)
-        sketch[here] = banding.sketches(signatures)
+        for first, part in in_batches(Texts.of(text[start : start + ROWS]), BYTES):
+            signatures = backend.signatures(part, plan.shingle, a, b)
+            here = slice(len(old) + start + first, len(old) + start + first + len(part))
+            keys[:, here] = banding.band_keys(signatures, plan.bands, plan.rows)
+            sketch[here] = banding.sketches(signatures)
     both = pl.concat([old.text.rename("text"), text.rename("text")], rechunk=False) if len(old) else text
     return State(both, np.concatenate([old.value, value]), keys, sketch)
 
