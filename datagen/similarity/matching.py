@@ -71,8 +71,8 @@ class State:
         return len(self.value)
 
     def rows(self, taken: Rows) -> State:
-        """These rows alone."""
-        return State(self.text.gather(taken), self.value[taken], self.keys[:, taken], self.sketch[taken])
+        """These rows alone, each once at most."""
+        return State(_taken(self.text, taken), self.value[taken], self.keys[:, taken], self.sketch[taken])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ def find(
     first = exact(text, value)
     taken = np.flatnonzero(first == np.arange(len(first)))
     taken = taken[taken >= len(old)]
-    distinct = text if len(taken) == len(text) else text.gather(taken)
-    state = sketched(distinct, value[taken], plan, backend, workspace, old)
+    state = sketched(_taken(text, taken), value[taken], plan, backend, workspace, old)
+    del text
     counts = Counts()
     kept, match = select(state, plan, backend, len(old), counts)
     # each array ends in what stands for an empty text: index -1 finds it
@@ -123,6 +123,15 @@ def find(
     own = place[first[len(old) :]]
     goes = rows[target[own]]
     return Found(goes, similarity[own], target[own] == own, state.rows(np.flatnonzero(kept)), counts)
+
+
+def _taken(text: pl.Series, rows: Rows) -> pl.Series:
+    """The texts of these rows; a filter shares them where a gather would copy."""
+    if not (rows[1:] > rows[:-1]).all():
+        return text.gather(rows)
+    mask = np.zeros(len(text), np.bool_)
+    mask[rows] = True
+    return text.filter(pl.Series(mask))
 
 
 def _normalised(
