@@ -345,10 +345,11 @@ def _same(data: Bytes, bounds: Offsets, a: int, b: int) -> bool:
     length = bounds[1, a] - start
     if bounds[1, b] - other != length:
         return False
-    for i in range(length):
-        if data[start + i] != data[other + i]:
-            return False
-    return True
+    one, two = data[start : start + length], data[other : other + length]
+    differ = np.uint8(0)
+    for i in range(len(one)):
+        differ |= one[i] ^ two[i]
+    return differ == 0
 
 
 @_compiled
@@ -376,23 +377,21 @@ def _overlap(
     common: Rows,
     union: Rows,
 ) -> None:
-    distinct = np.empty(len(first) - 1, np.int64)
-    keep = np.empty(len(hashes), np.bool_)  # the first of equal shingles of a text
+    distinct, done = np.empty(len(first) - 1, np.int64), 0
+    met = np.full(len(table), -1, np.int64)  # the pair that met this slot last: a shingle counts once in each
     for row in range(len(distinct)):
-        distinct[row] = _fill(data, first, hashes, bounds, table, keep, row)
-    mask, held = 0, -1
-    for pair in order:
-        a, b = left[pair], right[pair]
-        if a != held:
-            mask = _fill_mask(first, a)
-            _fill(data, first, hashes, bounds, table, keep, a)
-            held = a
-        both = 0
-        for shingle in range(first[b], first[b + 1]):
-            if keep[shingle]:
-                both += table[_find(data, hashes, bounds, table, mask, shingle)] >= 0
-        common[pair] = both
-        union[pair] = distinct[a] + distinct[b] - both
+        distinct[row], mask = _fill(data, first, hashes, bounds, table, row), _fill_mask(first, row)
+        while done < len(order) and left[order[done]] == row:
+            pair, both = order[done], 0
+            for shingle in range(first[right[pair]], first[right[pair] + 1]):
+                slot = _find(data, hashes, bounds, table, mask, shingle)
+                if table[slot] >= 0 and met[slot] != pair:
+                    met[slot] = pair
+                    both += 1
+            common[pair] = both
+            done += 1
+    for pair in range(len(left)):
+        union[pair] = distinct[left[pair]] + distinct[right[pair]] - common[pair]
 
 
 @_compiled
@@ -405,14 +404,13 @@ def _fill_mask(first: Offsets, row: int) -> int:
 
 
 @_compiled
-def _fill(data: Bytes, first: Offsets, hashes: U64, bounds: Offsets, table: Offsets, keep: Mask, row: int) -> int:
+def _fill(data: Bytes, first: Offsets, hashes: U64, bounds: Offsets, table: Offsets, row: int) -> int:
     """Puts a text's shingles into the table and says how many differ."""
     mask, distinct = _fill_mask(first, row), 0
     table[: mask + 1] = -1
     for shingle in range(first[row], first[row + 1]):
         slot = _find(data, hashes, bounds, table, mask, shingle)
-        keep[shingle] = table[slot] < 0
-        if keep[shingle]:
+        if table[slot] < 0:
             table[slot] = shingle
             distinct += 1
     return distinct
