@@ -349,7 +349,8 @@ def _same(data: Bytes, bounds: Offsets, a: int, b: int) -> bool:
     differ = np.uint8(0)
     for i in range(len(one)):
         differ |= one[i] ^ two[i]
-    return differ == 0
+    same: bool = differ == 0
+    return same
 
 
 @_compiled
