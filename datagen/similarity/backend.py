@@ -27,8 +27,10 @@ class Backend(Protocol):
     AWKWARD: re.Pattern[str]
     """What the backend's `scan` would read wrongly in text without markup; such rows come to it as tokens."""
 
-    def marked(self, texts: pl.Series) -> NDArray[np.bool_]:
-        """Which texts may hold markup, characters beyond ASCII or anything `AWKWARD`; too many is only slow."""
+    def marked(self, texts: pl.Series, content: Texts) -> NDArray[np.bool_]:
+        """Which texts (no null among them) may hold markup, characters beyond ASCII or anything `AWKWARD`; too many is
+        only slow. `content` are the same texts.
+        """
         ...
 
     def scan(self, texts: Texts, whole: NDArray[np.bool_]) -> Texts:

@@ -66,10 +66,16 @@ def sketches(signatures: U32) -> Sketch:
 def floor_of(threshold: float, num_perm: int) -> int:
     """The fewest equal bytes of two sketches at which the pair is compared exactly.
 
-    By Hoeffding's inequality a pair at the threshold has fewer with a probability under MISSED.
+    A pair at the threshold has fewer with a probability under MISSED: each byte is equal with a probability of at
+    least the threshold, on its own, so their number is binomial.
     """
-    share = threshold - math.sqrt(math.log(1 / MISSED) / (2 * num_perm))
-    return max(0, math.ceil(share * num_perm))
+    tail = 0.0
+    for equal in range(num_perm if threshold < 1 else 0):
+        ways = math.lgamma(num_perm + 1) - math.lgamma(equal + 1) - math.lgamma(num_perm - equal + 1)
+        tail += math.exp(ways + equal * math.log(threshold) + (num_perm - equal) * math.log1p(-threshold))
+        if tail > MISSED:
+            return equal
+    return num_perm
 
 
 @dataclass(slots=True)
@@ -95,8 +101,14 @@ class Band:
 
 
 def buckets(keys: U32) -> Band:
-    """The rows that share a key with another, from one band's keys: a sort of (key, row)."""
-    packed: U64 = (keys.astype(np.uint64) << np.uint64(32)) | np.arange(len(keys), dtype=np.uint64)
+    """The rows that share a key with another, from one band's keys: a sort of (key, row).
+
+    Most rows share none; those whose first bits no other row has are left out of the sort.
+    """
+    bits = max(1, min(32, len(keys).bit_length() + 1))
+    prefix = keys >> np.uint32(32 - bits)
+    crowded = np.flatnonzero((np.bincount(prefix, minlength=1 << bits) > 1)[prefix])
+    packed: U64 = (keys[crowded].astype(np.uint64) << np.uint64(32)) | crowded.astype(np.uint64)
     packed.sort()
     key = packed >> np.uint64(32)
     edges = np.flatnonzero(key[1:] != key[:-1]) + 1

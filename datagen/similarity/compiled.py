@@ -34,12 +34,16 @@ _PAIRS = [b"<=", b">=", b"==", b"!=", b"->", b"=>", b":=", b"+=", b"-=", b"*=", 
 _PAIR = np.zeros((128, 128), np.bool_)
 for _first, _second in _PAIRS:
     _PAIR[_first, _second] = True
+_STARTS, _GOES_ON = _SINGLE.copy(), _KIND > _LETTER  # a token of no letter or digit; a word after its letters
+_STARTS[list(b"!-:")] = _GOES_ON[list(b"_#+")] = True
+_CASE = np.uint8(32)
 _OPENS_LINE = np.zeros(256, np.bool_)
 _OPENS_LINE[list(b"-+>#=_")] = True
 
-_R, _LENGTH = np.uint64(hashing.R), np.uint64(hashing.LENGTH)
+_LENGTH = np.uint64(hashing.LENGTH)
 _M1, _M2 = (np.uint64(factor) for factor in hashing.FMIX64)
 _N1, _N2 = (np.uint32(factor) for factor in hashing.FMIX32)
+_STEP = 32
 _33, _32 = np.uint64(33), np.uint64(32)
 
 
@@ -47,31 +51,43 @@ def _compiled(function: Any) -> Any:
     return njit(cache=True, nogil=True, boundscheck=False)(function)
 
 
-def marked(texts: pl.Series) -> Mask:
+def marked(texts: pl.Series, content: Texts) -> Mask:
     """See `backend.Backend`."""
-    plain = Texts.of(texts)
-    out = np.zeros(len(plain), np.bool_)
-    _mark(plain.data, plain.offsets, out)
+    out = np.zeros(len(content), np.bool_)
+    _mark(content.data, content.offsets, out)
     return out
 
 
 @_compiled
 def _mark(data: Bytes, offsets: Offsets, out: Mask) -> None:
     for row in range(len(out)):
-        fresh = True  # nothing but blanks since the line began
-        end = offsets[row + 1]
-        for i in range(offsets[row], end):
-            byte = data[i]
-            if byte >= 128 or byte == 42 or (byte == 93 and i + 1 < end and data[i + 1] == 40):
-                out[row] = True
-                break
-            if byte == 10 or byte == 13:
-                fresh = True
-            elif fresh and byte != 32 and byte != 9:
-                fresh = False
-                if _OPENS_LINE[byte] or _fence(data, i, end) or _numbered(data, i, end):
-                    out[row] = True
-                    break
+        text = data[offsets[row] : offsets[row + 1]]
+        special = False
+        for i in range(len(text)):  # without a branch, and so several bytes at once; most rows have nothing of it
+            special |= (text[i] >= 128) | (text[i] == 42) | (text[i] == 93) | (text[i] == 10) | (text[i] == 13)
+        out[row] = _marked_row(text, 0, len(text)) if special else _opening(text, 0, len(text))
+
+
+@_compiled
+def _opening(data: Bytes, start: int, end: int) -> bool:
+    """Whether a line starts with what may be markup."""
+    i = start
+    while i < end and (data[i] == 32 or data[i] == 9):
+        i += 1
+    return i < end and (_OPENS_LINE[data[i]] or _fence(data, i, end) or _numbered(data, i, end))
+
+
+@_compiled
+def _marked_row(data: Bytes, start: int, end: int) -> bool:
+    fresh = True  # a line has begun
+    for i in range(start, end):
+        byte = data[i]
+        if byte >= 128 or byte == 42 or (byte == 93 and i + 1 < end and data[i + 1] == 40):
+            return True
+        if fresh and _opening(data, i, end):
+            return True
+        fresh = byte == 10 or byte == 13
+    return False
 
 
 @_compiled
@@ -93,7 +109,8 @@ def scan(texts: Texts, whole: Mask) -> Texts:
     out = np.empty(2 * len(texts.data) + 1, np.uint8)
     offsets = np.zeros(len(texts) + 1, np.int64)
     _scan(texts.data, texts.offsets, whole, out, offsets)
-    return Texts(out[: offsets[-1]].copy(), offsets)
+    out.resize(int(offsets[-1]), refcheck=False)  # gives the rest back without a copy
+    return Texts(out, offsets)
 
 
 @_compiled
@@ -102,9 +119,8 @@ def _scan(data: Bytes, offsets: Offsets, whole: Mask, out: Bytes, bounds: Offset
     for row in range(len(whole)):
         start, end = offsets[row], offsets[row + 1]
         if whole[row]:
-            for i in range(start, end):
-                out[place] = data[i]
-                place += 1
+            out[place : place + end - start] = data[start:end]
+            place += end - start
         else:
             place = _scan_row(data, start, end, out, place)
         bounds[row + 1] = place
@@ -115,18 +131,34 @@ def _scan_row(data: Bytes, start: int, end: int, out: Bytes, place: int) -> int:
     begin = place
     i = start
     while i < end:
-        stop = _token(data, start, i, end)
+        if _KIND[data[i]] == 0 and not _STARTS[data[i]]:
+            i += 1
+            continue
+        gap = 1 if place > begin else 0
+        letters = _letters(data[i:end], out[place + gap :])
+        stop, to = i + letters, place + gap + letters
+        if stop == i or (stop < end and _GOES_ON[data[stop]]):
+            stop, to = _token(data, start, i, end), place + gap
+            for at in range(i, stop):
+                out[to] = _LOWER[data[at]]
+                to += 1
         if stop == i:
             i += 1
             continue
-        if place > begin:
+        if gap:
             out[place] = _SPACE
-            place += 1
-        while i < stop:
-            out[place] = _LOWER[data[i]]
-            place += 1
-            i += 1
+        i, place = stop, to
     return place
+
+
+@_compiled
+def _letters(text: Bytes, out: Bytes) -> int:
+    """How many letters the text begins with; they are copied in lower case."""
+    for i in range(len(text)):
+        if _KIND[text[i]] != _LETTER:
+            return i
+        out[i] = text[i] | _CASE
+    return len(text)
 
 
 @_compiled
@@ -187,18 +219,19 @@ def _operator(data: Bytes, start: int, i: int, end: int) -> int:
 def values(texts: Texts) -> U64:
     """See `backend.Backend`."""
     out = np.empty(len(texts), np.uint64)
-    _values(texts.data, texts.offsets[:-1], texts.offsets[1:], out)
+    up, _ = hashing.powers(int(np.diff(texts.offsets).max(initial=0)))
+    _values(texts.data, texts.offsets, up, out)
     return out
 
 
 @_compiled
-def _values(data: Bytes, starts: Offsets, ends: Offsets, out: U64) -> None:
+def _values(data: Bytes, offsets: Offsets, up: U64, out: U64) -> None:
     for row in range(len(out)):
-        total, power = np.uint64(0), np.uint64(1)
-        for i in range(starts[row], ends[row]):
-            total += np.uint64(data[i]) * power
-            power *= _R
-        out[row] = _fmix64(total + np.uint64(ends[row] - starts[row]) * _LENGTH)
+        text = data[offsets[row] : offsets[row + 1]]
+        total = np.uint64(0)
+        for i in range(len(text)):
+            total += np.uint64(text[i]) * up[i]
+        out[row] = _fmix64(total + np.uint64(len(text)) * _LENGTH)
 
 
 @_compiled
@@ -209,27 +242,22 @@ def _fmix64(value: np.uint64) -> np.uint64:
 
 
 @_compiled
-def _shingles(
-    data: Bytes, start: int, end: int, size: int, down: U64, up: U64, marks: Offsets, sums: U64, hashes: U64
-) -> int:
-    """Fills `hashes` with the value of each shingle of data[start:end]; `marks` with where words begin. How many."""
+def _shingles(text: Bytes, size: int, down: U64, up: U64, marks: Offsets, sums: U64, hashes: U64) -> int:
+    """Fills `hashes` with the value of each shingle of a text; `marks` with where words begin. How many."""
     words, total = 1, np.uint64(0)
     marks[0], sums[0] = 0, total
-    for i in range(end - start):
-        byte = data[start + i]
-        if byte == _SPACE:
-            marks[words], sums[words] = i + 1, total  # sums up to the space before this word
-            words += 1
-        total += np.uint64(byte) * up[i]
-    marks[words], sums[words] = end - start + 1, total
-    count = max(1, words - size + 1)
-    for first in range(count):
-        last = min(first + size, words)
-        begin = marks[first]
-        # the sum before a word is that before the space plus the space itself
-        before = sums[first] + (np.uint64(_SPACE) * up[begin - 1] if first else np.uint64(0))
+    for i in range(len(text)):
+        marks[words], sums[words] = i + 1, total  # of the next word, if this is the space before it
+        words += text[i] == _SPACE
+        total += np.uint64(text[i]) * up[i]
+    marks[words], sums[words] = len(text) + 1, total
+    count, ahead = max(1, words - size + 1), min(size, words)
+    hashes[0] = _fmix64(sums[ahead] + np.uint64(marks[ahead] - 1) * _LENGTH)
+    space = np.uint64(_SPACE) * down[1]  # sums end before the space, which is not the shingle's
+    for first in range(1, count):
+        begin, last = marks[first], first + ahead
         length = np.uint64(marks[last] - 1 - begin)
-        hashes[first] = _fmix64((sums[last] - before) * down[begin] + length * _LENGTH)
+        hashes[first] = _fmix64((sums[last] - sums[first]) * down[begin] - space + length * _LENGTH)
     return count
 
 
@@ -245,17 +273,20 @@ def signatures(texts: Texts, size: int, a: U32, b: U32) -> U32:
 @_compiled
 def _sign(data: Bytes, offsets: Offsets, size: int, a: U32, b: U32, up: U64, down: U64, longest: int, out: U32) -> None:
     marks, sums = np.empty(longest + 3, np.int64), np.empty(longest + 3, np.uint64)
-    hashes, mixed = np.empty(longest + 3, np.uint64), np.empty(longest + 3, np.uint32)
+    hashes, mixed = np.empty(longest + 3, np.uint64), np.empty(longest + 3 + _STEP, np.uint32)
     for row in range(len(out)):
-        count = _shingles(data, offsets[row], offsets[row + 1], size, down, up, marks, sums, hashes)
+        count = _shingles(data[offsets[row] : offsets[row + 1]], size, down, up, marks, sums, hashes)
         for i in range(count):
             value = np.uint32(hashes[i] >> _32)
             value = np.uint32((value ^ (value >> np.uint32(16))) * _N1)
             value = np.uint32((value ^ (value >> np.uint32(13))) * _N2)
             mixed[i] = value ^ (value >> np.uint32(16))
+        filled = (count + _STEP - 1) // _STEP
+        for i in range(count, filled * _STEP):
+            mixed[i] = mixed[0]  # once more changes no minimum, and leaves no rest to the vectorised loop
         for k in range(len(a)):
             least, factor, term = np.uint32(0xFFFFFFFF), a[k], b[k]
-            for i in range(count):
+            for i in range(filled * _STEP):
                 least = min(least, np.uint32(factor * mixed[i] + term))
             out[row, k] = least
 
@@ -301,7 +332,7 @@ def _hash_all(
     marks, sums = np.empty(longest + 3, np.int64), np.empty(longest + 3, np.uint64)
     for row in range(len(offsets) - 1):
         begin = first[row]
-        count = _shingles(data, offsets[row], offsets[row + 1], size, down, up, marks, sums, hashes[begin:])
+        count = _shingles(data[offsets[row] : offsets[row + 1]], size, down, up, marks, sums, hashes[begin:])
         for i in range(count):
             bounds[0, begin + i] = offsets[row] + marks[i]
             bounds[1, begin + i] = offsets[row] + marks[i + size] - 1 if count > 1 else offsets[row + 1]
@@ -314,10 +345,12 @@ def _same(data: Bytes, bounds: Offsets, a: int, b: int) -> bool:
     length = bounds[1, a] - start
     if bounds[1, b] - other != length:
         return False
-    for i in range(length):
-        if data[start + i] != data[other + i]:
-            return False
-    return True
+    one, two = data[start : start + length], data[other : other + length]
+    differ = np.uint8(0)
+    for i in range(len(one)):
+        differ |= one[i] ^ two[i]
+    same: bool = differ == 0
+    return same
 
 
 @_compiled
@@ -345,23 +378,21 @@ def _overlap(
     common: Rows,
     union: Rows,
 ) -> None:
-    distinct = np.empty(len(first) - 1, np.int64)
-    keep = np.empty(len(hashes), np.bool_)  # the first of equal shingles of a text
+    distinct, done = np.empty(len(first) - 1, np.int64), 0
+    met = np.full(len(table), -1, np.int64)  # the pair that met this slot last: a shingle counts once in each
     for row in range(len(distinct)):
-        distinct[row] = _fill(data, first, hashes, bounds, table, keep, row)
-    mask, held = 0, -1
-    for pair in order:
-        a, b = left[pair], right[pair]
-        if a != held:
-            mask = _fill_mask(first, a)
-            _fill(data, first, hashes, bounds, table, keep, a)
-            held = a
-        both = 0
-        for shingle in range(first[b], first[b + 1]):
-            if keep[shingle]:
-                both += table[_find(data, hashes, bounds, table, mask, shingle)] >= 0
-        common[pair] = both
-        union[pair] = distinct[a] + distinct[b] - both
+        distinct[row], mask = _fill(data, first, hashes, bounds, table, row), _fill_mask(first, row)
+        while done < len(order) and left[order[done]] == row:
+            pair, both = order[done], 0
+            for shingle in range(first[right[pair]], first[right[pair] + 1]):
+                slot = _find(data, hashes, bounds, table, mask, shingle)
+                if table[slot] >= 0 and met[slot] != pair:
+                    met[slot] = pair
+                    both += 1
+            common[pair] = both
+            done += 1
+    for pair in range(len(left)):
+        union[pair] = distinct[left[pair]] + distinct[right[pair]] - common[pair]
 
 
 @_compiled
@@ -374,14 +405,13 @@ def _fill_mask(first: Offsets, row: int) -> int:
 
 
 @_compiled
-def _fill(data: Bytes, first: Offsets, hashes: U64, bounds: Offsets, table: Offsets, keep: Mask, row: int) -> int:
+def _fill(data: Bytes, first: Offsets, hashes: U64, bounds: Offsets, table: Offsets, row: int) -> int:
     """Puts a text's shingles into the table and says how many differ."""
     mask, distinct = _fill_mask(first, row), 0
     table[: mask + 1] = -1
     for shingle in range(first[row], first[row + 1]):
         slot = _find(data, hashes, bounds, table, mask, shingle)
-        keep[shingle] = table[slot] < 0
-        if keep[shingle]:
+        if table[slot] < 0:
             table[slot] = shingle
             distinct += 1
     return distinct

@@ -22,12 +22,14 @@ from datagen.similarity.flips import CAP, DROP, KEEP, flipped
 from datagen.similarity.hashing import U32, U64, permutations
 from datagen.similarity.normalise import normalise
 from datagen.similarity.select import Edges, joined, keep_first, nearest
-from datagen.similarity.texts import Texts
+from datagen.similarity.texts import Texts, in_batches
 from datagen.similarity.verify import verified
 from datagen.similarity.workspace import Workspace
 
 ROWS = 1 << 15
 """Texts taken at once."""
+BYTES = 1 << 20
+"""Of texts signed at once: their signatures stay in the processor's cache until they are band keys and sketches."""
 LEADERS = 8
 """The rows of a bucket over CAP that all others of it are compared with."""
 
@@ -69,8 +71,8 @@ class State:
         return len(self.value)
 
     def rows(self, taken: Rows) -> State:
-        """These rows alone."""
-        return State(self.text.gather(taken), self.value[taken], self.keys[:, taken], self.sketch[taken])
+        """These rows alone, each once at most."""
+        return State(_taken(self.text, taken), self.value[taken], self.keys[:, taken], self.sketch[taken])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,8 @@ def find(
     first = exact(text, value)
     taken = np.flatnonzero(first == np.arange(len(first)))
     taken = taken[taken >= len(old)]
-    distinct = text if len(taken) == len(text) else text.gather(taken)
-    state = sketched(distinct, value[taken], plan, backend, workspace, old)
+    state = sketched(_taken(text, taken), value[taken], plan, backend, workspace, old)
+    del text
     counts = Counts()
     kept, match = select(state, plan, backend, len(old), counts)
     return Found(*fates(first, taken, len(old), match), state.rows(np.flatnonzero(kept)), counts)
@@ -127,6 +129,15 @@ def fates(first: Rows, taken: Rows, old: int, match: Edges) -> tuple[Rows, NDArr
     place[rows[:-1]] = np.arange(len(rows) - 1)
     own = place[first[old:]]
     return rows[target[own]], similarity[own], target[own] == own
+
+
+def _taken(text: pl.Series, rows: Rows) -> pl.Series:
+    """The texts of these rows; a filter shares them where a gather would copy."""
+    if not (rows[1:] > rows[:-1]).all():
+        return text.gather(rows)
+    mask = np.zeros(len(text), np.bool_)
+    mask[rows] = True
+    return text.filter(pl.Series(mask))
 
 
 def normalised(
@@ -180,10 +191,11 @@ def sketched(text: pl.Series, value: U64, plan: Plan, backend: Backend, workspac
     keys[:, : len(old)], sketch[: len(old)] = old.keys, old.sketch
     a, b = permutations(plan.num_perm)
     for start in range(0, 0 if plan.exact else count, ROWS):
-        signatures = backend.signatures(Texts.of(text[start : start + ROWS]), plan.shingle, a, b)
-        here = slice(len(old) + start, len(old) + start + len(signatures))
-        keys[:, here] = banding.band_keys(signatures, plan.bands, plan.rows)
-        sketch[here] = banding.sketches(signatures)
+        for first, part in in_batches(Texts.of(text[start : start + ROWS]), BYTES):
+            signatures = backend.signatures(part, plan.shingle, a, b)
+            here = slice(len(old) + start + first, len(old) + start + first + len(part))
+            keys[:, here] = banding.band_keys(signatures, plan.bands, plan.rows)
+            sketch[here] = banding.sketches(signatures)
     both = pl.concat([old.text.rename("text"), text.rename("text")], rechunk=False) if len(old) else text
     return State(both, np.concatenate([old.value, value]), keys, sketch)
 

@@ -84,13 +84,14 @@ _CHARACTERS = _Characters()
 def normalise(texts: pl.Series, backend: Backend) -> Texts:
     """Each text as its `tokens` with one space between; a null is an empty text."""
     raw = texts.fill_null("")
-    odd = np.flatnonzero(backend.marked(raw))
+    content = Texts.of(raw)
+    odd = np.flatnonzero(backend.marked(raw, content))
     whole = np.zeros(len(raw), np.bool_)
     if len(odd):
         ready = [_ready(text, backend.AWKWARD) for text in raw.gather(odd).to_list()]
         whole[odd] = [done for _, done in ready]
-        raw = raw.scatter(odd, [text for text, _ in ready])
-    return backend.scan(Texts.of(raw), whole)
+        content = Texts.of(raw.scatter(odd, [text for text, _ in ready]))
+    return backend.scan(content, whole)
 
 
 def _ready(text: str, awkward: re.Pattern[str]) -> tuple[str, bool]:

@@ -17,6 +17,9 @@ Mask = NDArray[np.bool_]
 BATCH = 1 << 19
 """Bytes taken at once: what is computed from them stays in the processor's cache."""
 SHINGLES = 1 << 13
+PAIRED = 1 << 18
+"""Shingles of pairs that are compared at once."""
+_LIMIT = 1 << 64
 
 _OPERATORS = r"<<|>>|\*\*|//|<=|>=|==|!=|->|=>|:=|[-+*/%&|^]=|&&|\|\||\+\+|--"
 AWKWARD = re.compile(rf"{_OPERATORS}|__|[0-9]\.[0-9]|[a-z]\#")
@@ -33,7 +36,7 @@ _ALPHA[97:123] = _WORD[97:123] = _WORD[48:58] = True
 _OPERATOR[list(b"<>=+*/%&|^~")] = True
 
 
-def marked(texts: pl.Series) -> Mask:
+def marked(texts: pl.Series, content: Texts) -> Mask:
     """See `backend.Backend`."""
     return texts.str.contains(_MARKED).to_numpy()
 
@@ -116,15 +119,19 @@ def _slices(data: Bytes, starts: Offsets, ends: Offsets) -> U64:
 
 def signatures(texts: Texts, size: int, a: U32, b: U32) -> U32:
     """See `backend.Backend`."""
-    out = np.empty((len(texts), len(a)), np.uint32)
+    out, product = np.empty((len(texts), len(a)), np.uint32), np.empty(0, np.uint32)
     for start, batch in in_batches(texts, BATCH):
         starts, ends, first = _shingles(batch, size)
         hashes = _fmix32((_slices(batch.data, starts, ends) >> np.uint64(32)).astype(np.uint32))
         for row, stop, shingle in _runs(first, len(hashes)):
             part = hashes[first[row] : shingle]
             bounds = first[row:stop] - first[row]
+            product = product if len(part) <= len(product) else np.empty(len(part), np.uint32)
+            values = product[: len(part)]
             for k in range(len(a)):
-                out[start + row : start + stop, k] = np.minimum.reduceat(part * a[k] + b[k], bounds)
+                np.multiply(part, a[k], out=values)
+                np.add(values, b[k], out=values)
+                out[start + row : start + stop, k] = np.minimum.reduceat(values, bounds)
     return out
 
 
@@ -162,13 +169,65 @@ def _fmix32(hashes: U32) -> U32:
 
 def overlaps(texts: Texts, size: int, left: Offsets, right: Offsets) -> tuple[Offsets, Offsets]:
     """See `backend.Backend`."""
-    found = [_set(texts[row], size) for row in range(len(texts))]
-    pairs = list(zip(left.tolist(), right.tolist(), strict=True))
-    common = np.array([len(found[a] & found[b]) for a, b in pairs], np.int64)
-    sizes = np.array([len(shingle) for shingle in found], np.int64)
+    codes, counts, radix = _coded(texts, size)
+    if radix * max(len(texts), len(left)) >= _LIMIT:
+        codes, radix = _ranked(codes)
+    keys = np.repeat(np.arange(len(texts), dtype=np.uint64) * np.uint64(radix), counts) + codes
+    keys.sort()
+    keys = keys[np.concatenate([np.ones(min(1, len(keys)), np.bool_), keys[1:] != keys[:-1]])]
+    row, code = np.divmod(keys, np.uint64(radix))
+    sizes = np.bincount(row.astype(np.int64), minlength=len(texts))
+    common = np.zeros(len(left), np.int64)
+    for start, stop in _spans(sizes[left] + sizes[right]):
+        common[start:stop] = _common(code, sizes, left[start:stop], right[start:stop], radix)
     return common, sizes[left] + sizes[right] - common
 
 
-def _set(text: bytes, size: int) -> frozenset[bytes]:
-    words = text.split(b" ")
-    return frozenset(b" ".join(words[start : start + size]) for start in range(max(1, len(words) - size + 1)))
+def _coded(texts: Texts, size: int) -> tuple[U64, Offsets, int]:
+    """A number for each shingle of each text, the same for the same words; how many a text has; more than any number.
+
+    Words are numbered by Polars, which compares them as bytes, and a shingle is its words' numbers as digits.
+    """
+    words = texts.series().str.split(" ")
+    counts = words.list.len().to_numpy().astype(np.int64)
+    number = words.explode().cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64) + np.uint64(1)
+    base, last = int(number.max(initial=0)) + 1, np.repeat(np.cumsum(counts), counts)
+    place = np.arange(len(number))
+    taken = place[(place + size <= last) | (place == last - np.repeat(counts, counts))]
+    codes, radix = np.zeros(len(taken), np.uint64), 1
+    for word in range(size):
+        if radix * base >= _LIMIT:
+            codes, radix = _ranked(codes)
+        digit = number[np.minimum(taken + word, len(number) - 1)]  # 0 beyond the end of a text that is shorter
+        codes = codes * np.uint64(base) + np.where(taken + word < last[taken], digit, np.uint64(0))
+        radix *= base
+    return codes, np.maximum(1, counts - size + 1), radix
+
+
+def _ranked(codes: U64) -> tuple[U64, int]:
+    distinct, rank = np.unique(codes, return_inverse=True)
+    return rank.astype(np.uint64), max(1, len(distinct))
+
+
+def _spans(work: Offsets) -> Iterator[tuple[int, int]]:
+    """Runs of pairs with about PAIRED shingles."""
+    ends = np.cumsum(work)
+    start = 0
+    while start < len(work):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + PAIRED, side="right")))
+        yield start, stop
+        start = stop
+
+
+def _common(code: U64, sizes: Offsets, left: Offsets, right: Offsets, radix: int) -> Offsets:
+    """How many numbers the two texts of each pair share: those that occur twice among a pair's."""
+    first = np.cumsum(sizes) - sizes
+    row = np.concatenate([left, right])
+    pair = np.concatenate([np.arange(len(left)), np.arange(len(left))])
+    length = sizes[row]
+    offset = np.repeat(first[row] - (np.cumsum(length) - length), length)
+    keys = np.repeat(pair.astype(np.uint64) * np.uint64(radix), length) + code[np.arange(len(offset)) + offset]
+    keys.sort()
+    twice = keys[1:][keys[1:] == keys[:-1]] // np.uint64(radix)
+    return np.bincount(twice.astype(np.int64), minlength=len(left))

@@ -76,7 +76,7 @@ def deduplicate(
 ) -> Deduplicated:
     """`dedup` with the index that later sets are compared with, and the work that it took."""
     _check(questions, config, ("id", column, *priority))
-    ordered = questions.sort(_total_order(questions, (*priority, column)), nulls_last=True)
+    ordered = _ordered(questions, priority, column)
     plan = plan_of(config, len(ordered))
     before = empty_index(plan) if against is None else made_alike(against, plan, "--against")
     text = ordered[column].cast(pl.String)
@@ -117,6 +117,21 @@ def _check(questions: pl.DataFrame, config: DedupConfig, needed: Sequence[str]) 
         raise UsageError(f"shingle {config.shingle} is no number of words", hint="Give 1 or more; 3 is the default")
     if missing := [name for name in needed if name not in questions.columns]:
         raise InputError(f"no column {', '.join(missing)}", hint=f"Columns here: {', '.join(questions.columns)}")
+
+
+def _ordered(questions: pl.DataFrame, priority: Sequence[str], column: str) -> pl.DataFrame:
+    """The rows in ascending order of `priority`; the other columns are looked at only if rows tie in it."""
+    first = list(dict.fromkeys(priority))
+    if not first or questions.is_empty():
+        return questions.sort(_total_order(questions, (column,)), nulls_last=True)
+    order = questions.select(pl.arg_sort_by(first, nulls_last=True)).to_series()
+    ranks = questions.select(first)[order]
+    tied = np.ones(len(ranks) - 1, np.bool_)
+    for rank in ranks:
+        tied &= rank[1:].eq_missing(rank[:-1]).to_numpy()
+    if tied.any():
+        return questions.sort(_total_order(questions, (*first, column)), nulls_last=True)
+    return questions if (order.to_numpy() == np.arange(len(order))).all() else questions[order]
 
 
 def _total_order(frame: pl.DataFrame, first: Sequence[str]) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import comb
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,8 +15,8 @@ from hypothesis import strategies as st
 from datagen.errors import MissingDependency, StorageError
 from datagen.similarity import hashing
 from datagen.similarity.backend import COMPILED_FROM, choose
-from datagen.similarity.bands import CAP, Counts, Seen, band_keys, buckets, pairs_of, split
-from datagen.similarity.matching import Plan, empty_state, exact, find
+from datagen.similarity.bands import CAP, MISSED, Counts, Seen, band_keys, buckets, floor_of, pairs_of, split
+from datagen.similarity.matching import Plan, State, empty_state, exact, find
 from datagen.similarity.normalise import normalise, tokens
 from datagen.similarity.select import Edges, joined, keep_first
 from datagen.similarity.texts import Texts, in_batches
@@ -76,7 +79,7 @@ def test_hashes_are_the_definition(backend, values):
 
 
 @both
-@given(values=NORMALISED, size=st.integers(1, 4))
+@given(values=NORMALISED, size=st.sampled_from([1, 2, 3, 4, 25]))
 @settings(deadline=None, max_examples=100)
 def test_overlaps_are_those_of_the_sets(backend, values, size):
     """Common and united shingles of every pair are counted as Python's sets count them."""
@@ -101,6 +104,17 @@ def test_batches_cover_every_text_once():
 
 
 # Exact pass
+
+
+@given(st.lists(st.integers(0, 9), max_size=12))
+def test_the_state_of_some_rows_is_theirs_in_their_order(rows):
+    """Ascending or not, each row brings its own text, hash, keys and sketch."""
+    number = np.arange(10)
+    state = State(column([f"t{row}" for row in number]), number.astype(np.uint64),
+                  number.astype(np.uint32)[None], number.astype(np.uint8)[:, None])  # fmt: skip
+    taken = state.rows(np.array(rows, np.int64))
+    assert taken.text.to_list() == [f"t{row}" for row in rows]
+    assert [taken.value.tolist(), taken.keys[0].tolist(), taken.sketch[:, 0].tolist()] == [rows] * 3
 
 
 @given(st.lists(st.sampled_from(["", "a", "b", "a b"]), max_size=12), st.booleans())
@@ -136,6 +150,19 @@ def test_large_buckets_are_set_apart():
     small, large = split(buckets(keys))
     assert small.rows.tolist() == [CAP + 1, CAP + 2]
     assert [rows.tolist() for rows in large] == [list(range(CAP + 1))]
+
+
+@pytest.mark.parametrize("num_perm", [16, 130, 252])
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9, 1.0])
+def test_sketches_lose_almost_no_true_pair(threshold, num_perm):
+    """A pair at the threshold has fewer equal bytes than the floor in at most MISSED of all cases, counted exactly."""
+    floor, t = floor_of(threshold, num_perm), Fraction(threshold)
+
+    def fewer_than(bound: int) -> Fraction:
+        return sum((comb(num_perm, k) * t**k * (1 - t) ** (num_perm - k) for k in range(bound)), Fraction(0))
+
+    assert fewer_than(floor) <= MISSED
+    assert floor == num_perm or fewer_than(floor + 1) > MISSED
 
 
 @given(st.integers(1, 6), st.integers(1, 4))

@@ -278,6 +278,17 @@ def test_unclosed_markup_takes_linear_time(opening: str) -> None:
     assert len(tokens(opening * 100_000)) <= len(opening) * 100_000
 
 
+@given(st.permutations(range(6)), st.sampled_from([("rank",), ("rank", "rank"), ("rank", "id"), ()]))
+@settings(deadline=None)
+def test_ties_in_the_priority_are_broken_by_the_other_columns(order, priority):
+    """Whether the priority ranks all rows, some or none, the rows' order changes nothing."""
+    rows = pl.DataFrame({"id": [*"abcdef"], "question": [words(30, start) for start in (0, 1, 2, 0, 9, 9)],
+                         "rank": [1, 1, None, 0, 2, 2]})  # fmt: skip
+    first, second = (dedup(frame_, CONFIG, priority=priority) for frame_ in (rows, rows[order]))
+    assert first.kept.equals(second.kept)
+    assert first.dropped.equals(second.dropped)
+
+
 def test_ids_that_repeat_lose_no_row() -> None:
     """Rows that share an id are told apart by their text."""
     questions = frame(["first thing", "second thing", "first thing"]).with_columns(id=pl.lit("same"))
