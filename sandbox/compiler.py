@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import marshal
 import os
+import time
 import warnings
 from collections.abc import Callable
 
@@ -26,6 +27,10 @@ CALLS = """
     read write mmap munmap mremap mprotect madvise brk futex exit exit_group rt_sigreturn close clock_gettime getrandom
 """
 _MANY = 200
+_HEAVY_SECONDS = 0.25
+"""CPU time of one message after which a server ends: what took so long also left its memory large."""
+_MOST_CODE = 1 << 20
+"""Bytes of a program's code; more is compiled where it runs, within that program's limits."""
 
 
 def main(descriptor: int, kind: str) -> None:
@@ -38,7 +43,10 @@ def main(descriptor: int, kind: str) -> None:
     frames, make, served = Frames(descriptor), _MAKERS[kind], 0
     try:
         while True:
-            frames.send_parts([_result(source, make) for source in frames.receive_job()])
+            sources, started = frames.receive_job(), time.process_time()
+            frames.send_parts([_result(source, make) for source in sources])
+            if time.process_time() - started > _HEAVY_SECONDS:
+                os._exit(0)
             served += 1
             if served % _MANY == 0:
                 gc.collect()
@@ -69,8 +77,15 @@ def _whole(source: str) -> bytes:
     return marshal.dumps(compiled(source))
 
 
+def _program(source: str) -> bytes:
+    code = _whole(source)
+    if len(code) > _MOST_CODE:
+        raise MemoryError(f"{len(code)} bytes of code")
+    return code
+
+
 def _test(source: str) -> bytes:
     return marshal.dumps(tuple(prepare(source)))
 
 
-_MAKERS: dict[str, Callable[[str], bytes]] = {SCRIPTS: _whole, TESTS: _test, PROGRAMS: _whole}
+_MAKERS: dict[str, Callable[[str], bytes]] = {SCRIPTS: _whole, TESTS: _test, PROGRAMS: _program}

@@ -104,7 +104,7 @@ class Server:
         raise SandboxError("the sandbox failed twice on one job (compiling it): run `python -m sandbox check`")
 
     async def _ask(self, sources: Sequence[bytes], seconds: float) -> list[bytes]:
-        if self._channel is None or self._served >= SERVED_BY_ONE:
+        if self._channel is None or self._served >= SERVED_BY_ONE or _ended(self._channel):
             self.close()
             self._channel, self._served = await self._home.start_server(self._name), 0
         self._served += len(sources)
@@ -130,6 +130,16 @@ class Server:
     async def _exchange(self, channel: socket.socket, sources: Sequence[bytes]) -> list[bytes]:
         await send(channel, pack_job(sources))
         return await receive_parts(channel, len(sources))
+
+
+def _ended(channel: socket.socket) -> bool:
+    """Whether the server at the other end has ended by itself."""
+    try:
+        return not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
 
 
 Key = tuple[str, str]

@@ -224,6 +224,16 @@ async def test_compiling_that_never_ends_holds_up_nobody_for_long():
     assert all(verdict.passed for number, verdict in enumerate(verdicts) if number != 40)
 
 
+async def test_a_program_of_much_code_is_compiled_where_it_runs():
+    """A small source that makes megabytes of code is not sent through the user's process, and judged all the same."""
+    depth = 15
+    nested = "".join(f"{'  ' * n}try: a()\n{'  ' * n}finally:\n" for n in range(1, depth)) + "  " * depth + "b()\n"
+    large = Job(f"def f(x): return x + 1\ndef g():\n{nested}", TRIED, Limits(memory_mb=1024))
+    async with Pool(workers=2) as pool:
+        verdicts = await together(pool, [large if number == 50 else Job(GOOD, TRIED) for number in range(120)])
+    assert all(verdict.passed for verdict in verdicts)
+
+
 async def test_the_catalogue_together_gets_the_same_verdicts():
     """Forgers and unusual programs that were compiled together, side by side, are judged as each alone."""
     kinds = (Kind.FORGE, Kind.MUST_PASS)

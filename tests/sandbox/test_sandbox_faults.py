@@ -260,6 +260,16 @@ async def test_servers_that_always_die_are_no_verdict():
         await Server("tests", Home(b"")).compile([b"a"], 5)
 
 
+async def test_a_server_that_worked_hard_is_replaced():
+    """A source that took long to compile leaves a large process: the next one is compiled by a fresh server."""
+    async with opened() as scene:
+        assert (await scene.pool.run(GOOD)).passed
+        before = await compile_server(scene)
+        assert (await scene.pool.run(Job(GOOD.program, (heavy(400),), LONG))).passed
+        assert (await scene.pool.run(Job(GOOD.program, ("assert f(2) == 3",)))).passed
+        assert await compile_server(scene) != before
+
+
 class Evicting(Server):
     """While it compiles, other jobs fill the cache."""
 
