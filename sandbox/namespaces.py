@@ -51,8 +51,8 @@ def build_root(readable: Iterable[str], packages: Iterable[str], hidden: Iterabl
     """Make a root of read-only binds of `readable` and of `packages` below /site, with `hidden` covered, and move into
     it.
     """
-    readable = list(readable)
-    staging = _staging(readable)
+    readable, packages = list(readable), list(packages)
+    staging = _staging([*readable, *packages])
     kernel.mount("none", "/", "none", kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", staging, "tmpfs", _FLAGS, "size=1m,mode=755")
     for path in readable:

@@ -58,7 +58,7 @@ from datagen.models import Request, Sampling
 async def main(folder):
     with Interrupt(lambda line: print("interrupted", flush=True)).installed():
         engine = await open_engine(EngineConfig(model=folder, max_model_len=512), share=0.25)
-        asks = [Request(prompt="def", sampling=Sampling(n=4, max_tokens=200, seed=i)) for i in range(16)]
+        asks = [Request(prompt="def", sampling=Sampling(n=4, max_tokens=200, seed=i)) for i in range(48)]
         print("asking", flush=True)
         answers = await asyncio.gather(*(engine.complete(ask) for ask in asks), return_exceptions=True)
         print("answered", sum(not isinstance(answer, Exception) for answer in answers), flush=True)
@@ -84,7 +84,7 @@ async def test_a_ctrl_c_lets_requests_in_flight_finish(model_folder: Path, tmp_p
     time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert re.fullmatch(r"interrupted\nanswered 16\ndied EngineUnavailable .*\nclosed\n", out), (out, err)
+    assert re.fullmatch(r"interrupted\nanswered 48\ndied EngineUnavailable .*\nclosed\n", out), (out, err)
     assert (process.returncode, err) == (0, "")
 
 

@@ -6,7 +6,11 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from sandbox import folders
+from sandbox.enclosure import SYSTEM_PATHS
+from sandbox.namespaces import _staging
 
 
 def mess(home: Path) -> None:
@@ -79,3 +83,9 @@ def test_remove_what_is_gone(tmp_path):
     """Two may remove the same folder."""
     folders.remove(str(tmp_path / "never"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["/tmp/project/.venv/lib/python3/site-packages/numpy", "/tmp"])
+def test_the_new_root_covers_no_package(package):
+    """The root of level L0 is built on a folder that nothing to be bound lies in: a virtual environment in /tmp, too."""
+    assert _staging([*SYSTEM_PATHS, package]) != "/tmp"
