@@ -87,5 +87,5 @@ def test_remove_what_is_gone(tmp_path):
 
 @pytest.mark.parametrize("package", ["/tmp/project/.venv/lib/python3/site-packages/numpy", "/tmp"])
 def test_the_new_root_covers_no_package(package):
-    """The root of level L0 is built on a folder that nothing to be bound lies in: a virtual environment in /tmp, too."""
+    """The root of level L0 is built where nothing lies that it binds, such as a virtual environment in /tmp."""
     assert _staging([*SYSTEM_PATHS, package]) != "/tmp"
