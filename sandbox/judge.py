@@ -108,8 +108,10 @@ class _Hearing:
         self._bench = bench
         self._tests = tests
         self._refused = code if isinstance(code, TestResult) else None
-        source = job.program.encode("utf-8", "surrogatepass")
-        self._program = CODE + code if isinstance(code, bytes) else SOURCE + source
+        if isinstance(code, bytes):
+            self._program = CODE + code
+        else:
+            self._program = SOURCE + job.program.encode("utf-8", "surrogatepass")
 
     async def results(self) -> list[TestResult]:
         """One result per test, of the tiers and seeds that the job asks for."""
