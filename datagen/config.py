@@ -213,6 +213,77 @@ class EvalConfig:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FinetuneConfig:
+    """A full fine-tune: how rows read, the schedule, the hardware. Every weight is trained; there are no adapters."""
+
+    model: str = setting("", "base model: Hub id, folder, or demo-model")
+    revision: str = setting("", "commit or branch of the model on the Hub")
+    trust_remote_code: bool = setting(False, "allow code from the model's repository to run", shapes=False)
+    chat_template: str = setting("", "Jinja file; none: plain text (default: the tokenizer's)", metavar="FILE")
+    form: str = setting(
+        "messages",
+        "what is learnt: messages (question and answer, as published) or solver (the run's own prompt for solutions)",
+        choices=("messages", "solver"), metavar="WHICH",
+    )  # fmt: skip
+    loss: str = setting(
+        "completion", "tokens that are learnt: completion, or all", choices=("completion", "all"), metavar="WHICH"
+    )
+    rehearsal: tuple[str, ...] = setting(
+        (), "other data mixed in: a table and its share of all tokens", metavar="TABLE=SHARE"
+    )
+    length: int = setting(2048, "tokens of a sequence; a longer row is dropped, never cut", at_least=8)
+    packing: str = setting("on", "on: several whole rows in a sequence; off", choices=("on", "off"), metavar="WHICH")
+    epochs: int = setting(2, "times that every row is read", at_least=1)
+    max_steps: int = setting(0, "optimizer steps, instead of --epochs; 0: all epochs", at_least=0)
+    batch: int = setting(64, "sequences of an optimizer step, over all devices", at_least=1)
+    batch_tokens: int = setting(0, "tokens of an optimizer step, instead of --batch", at_least=0)
+    micro_batch: int = setting(1, "sequences that a device reads at once", at_least=1)
+    learning_rate: float = setting(2e-5, "peak of the learning rate", at_least=0)
+    matrix_rate: float = setting(0.02, "muon: peak of the learning rate of matrices", flag=False, at_least=0)
+    schedule: str = setting(
+        "cosine", "decay of the learning rate: cosine, linear, constant", choices=("cosine", "linear", "constant"),
+        metavar="WHICH",
+    )  # fmt: skip
+    final_share: float = setting(0.0, "cosine: where it ends, as a share of the peak", at_least=0, at_most=1)
+    warm_up: float = setting(0.03, "steps of linear warm-up; under 1: a share of all steps", at_least=0)
+    optimizer: str = setting(
+        "adamw",
+        "adamw (fused on a GPU), adamw-8bit, adafactor, muon (matrices; AdamW for the rest)",
+        choices=("adamw", "adamw-8bit", "adafactor", "muon"), metavar="NAME",
+    )  # fmt: skip
+    beta1: float = setting(0.9, "AdamW's first beta", flag=False, at_least=0, at_most=1)
+    beta2: float = setting(0.95, "AdamW's second beta", flag=False, at_least=0, at_most=1)
+    weight_decay: float = setting(0.0, "decoupled weight decay", at_least=0)
+    max_grad_norm: float = setting(1.0, "norm at which gradients are clipped; 0: never", at_least=0)
+    precision: str = setting(
+        "mixed",
+        "mixed (bfloat16, weights and optimizer in float32), bfloat16 (all), float32 (all)",
+        choices=("mixed", "bfloat16", "float32"), metavar="WHICH",
+    )  # fmt: skip
+    activation_checkpointing: str = setting(
+        "auto", "activations computed twice to save memory: on, off; auto: on a GPU", choices=("auto", "on", "off"),
+        metavar="WHICH",
+    )  # fmt: skip
+    attention: str = setting(
+        "auto", "flash_attention_2, kernels-community/flash-attn2, sdpa, eager; auto: the first that is there",
+        metavar="NAME",
+    )  # fmt: skip
+    distributed: str = setting(
+        "auto",
+        "single, ddp, fsdp2, zero3, zero3-offload; auto: fsdp2 on several GPUs, else single",
+        choices=("auto", "single", "ddp", "fsdp2", "zero3", "zero3-offload"), metavar="HOW",
+    )  # fmt: skip
+    processes: int = setting(0, "processes, one for each device; 0: every GPU", at_least=0)
+    threads: int = setting(0, "CPU threads of a process; 0: torch's choice", shapes=False, flag=False, at_least=0)
+    save_steps: int = setting(0, "steps between checkpoints; 0: ten in all", shapes=False, at_least=0)
+    keep_checkpoints: int = setting(2, "checkpoints that stay", shapes=False, flag=False, at_least=1)
+    report_to: str = setting(
+        "none", "none, tensorboard, trackio, wandb", choices=("none", "tensorboard", "trackio", "wandb"), shapes=False,
+        metavar="NAME",
+    )  # fmt: skip
+
+
 def load_toml(path: Path) -> dict[str, Any]:
     """A recipe's tables; UsageError if the file is missing or not TOML."""
     try:
