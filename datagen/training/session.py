@@ -1,0 +1,284 @@
+"""A fine-tune from its settings to its folder: rows, preflight, training, the model looked at, its card.
+
+    models/NAME/finetune.toml  run.json  report.json
+    models/NAME/training/settings.json  data/  checkpoints/  log.jsonl  job.json  result.json
+    models/NAME/model/           weights, tokenizer, README.md: what `datagen push --model` publishes
+
+The same command goes on after a kill; a folder whose report.json is there is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from datagen import __version__
+from datagen.config import FinetuneConfig, RunConfig, shaping
+from datagen.engines.weights import fetch
+from datagen.errors import DatagenError, InputError, Interrupted, MissingDependency, UsageError
+from datagen.files import read_json, write_json, write_whole
+from datagen.licenses import training_conflict
+from datagen.models import Drop, content_id
+from datagen.resources import resolve_model
+from datagen.store import RunFolder, environment
+from datagen.training import launch
+from datagen.training.card import TuneFacts, model_card
+from datagen.training.encode import Encoded, Encoder, Example, encode_all, open_encoder, padding_token
+from datagen.training.mix import drawn, rehearsal_tokens
+from datagen.training.preflight import Preflight, check, shown
+from datagen.training.rows import Load, Source, read_source, rehearsals
+
+if TYPE_CHECKING:
+    from datagen.training.plan import Plan
+
+Say = Callable[[str], None]
+STAGE, MODEL, REPORT = "training", "model", "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be trained on what, and where the results go."""
+
+    source: str
+    out: Path
+    config: FinetuneConfig
+    run: RunConfig
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The rows as token ids, what was found about them, and the base model's folder."""
+
+    base: Path
+    encoder: Encoder
+    source: Source
+    examples: tuple[Example, ...]
+    found: Preflight
+    plan: Plan
+    processes: int
+
+
+def prepare(task: Task, *, load: Load = None) -> Prepared:
+    """Reads, renders and plans everything, and spends nothing.
+
+    MissingDependency without TRL; UsageError or InputError where rows, model or settings do not fit.
+    """
+    if not (find_spec("trl") and find_spec("accelerate")):
+        raise MissingDependency("fine-tuning needs TRL", hint="Type: pip install 'datagen[train]'")
+    if not task.config.model:
+        raise UsageError("no model to train", hint="Add --model codellama/CodeLlama-7b-hf, or demo-model")
+    config = task.config
+    base = Path(fetch(resolve_model(config.model), config.revision))
+    encoder = open_encoder(base, config.chat_template, everything=config.loss == "all", trust=config.trust_remote_code)
+    source = read_source(task.source, config.form, prompts=task.run.prompts, load=load)
+    encoded = encode_all(source.pairs, encoder, config.length)
+    told = check(encoded.examples, encoder, config)
+    mixed = list(_rehearsal(task, encoder, encoded.tokens, load))
+    examples = encoded.examples + tuple(example for one in mixed for example in one.examples)
+    conflicts = filter(None, (training_conflict(name, config.model) for name in source.generators))
+    return _planned(task, base, encoder, source, encoded, examples, mixed, (*told, *dict.fromkeys(conflicts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The rows of one rehearsal table that were drawn."""
+
+    name: str
+    examples: tuple[Example, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all of them."""
+        return sum(len(example.tokens) for example in self.examples)
+
+
+def _rehearsal(task: Task, encoder: Encoder, own: int, load: Load) -> Iterator[Mixed]:
+    wanted = rehearsals(task.config.rehearsal)
+    for one, tokens in zip(wanted, rehearsal_tokens(own, [one.share for one in wanted]), strict=True):
+        encoded = encode_all(read_source(one.source, load=load).pairs, encoder, task.config.length)
+        yield Mixed(one.source, drawn(encoded.examples, tokens, Random(f"{task.run.seed} rehearsal {one.source}")))
+
+
+def _planned(
+    task: Task, base: Path, encoder: Encoder, source: Source, encoded: Encoded, examples: tuple[Example, ...],
+    mixed: list[Mixed], told: tuple[str, ...],
+) -> Prepared:  # fmt: skip
+    from datagen.training.estimate import gpu_seconds, memory, parameters_of
+    from datagen.training.plan import plan
+    from datagen.training.trainer import recomputes
+
+    config = task.config
+    device, gpus = _devices()
+    how, processes = launch.resolved(config, gpus)
+    planned = plan(examples, config, task.run.seed, processes)
+    parameters = parameters_of(base, trust=config.trust_remote_code)
+    again = recomputes(config)
+    tokens = sum(len(example.tokens) for example in examples) * planned.schedule.steps * planned.schedule.batch
+    seconds = gpu_seconds(parameters, tokens // planned.sequences_per_epoch, device, recomputed=again)
+    found = Preflight(
+        rows=len(source.pairs) + len(source.dropped),
+        dropped=(*source.dropped, *encoded.dropped),
+        examples=examples,
+        mixed=tuple((one.name, len(one.examples), one.tokens) for one in mixed),
+        schedule=planned.schedule,
+        sequences_per_epoch=planned.sequences_per_epoch,
+        filled=planned.filled,
+        parameters=parameters,
+        memory=memory(parameters, read_json(base / "config.json", {}), config, how, processes, recomputed=again),
+        device=device,
+        gpu_hours=None if seconds is None else seconds / 3600,
+        how=f"{how}, {processes} process{'es' * (processes > 1)}",
+        warnings=told,
+    )
+    return Prepared(base, encoder, source, examples, found, planned, processes)
+
+
+def _devices() -> tuple[str, int]:
+    """The name of the device that trains, and how many GPUs there are."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    return (torch.cuda.get_device_name(0), gpus) if gpus else ("CPU", 0)
+
+
+def preflight(prepared: Prepared, config: FinetuneConfig, *, colour: bool = False) -> str:
+    """What was found, for people."""
+    return shown(prepared.found, prepared.encoder, config, colour=colour)
+
+
+def finetune(task: Task, say: Say, *, load: Load = None, colour: bool = False) -> dict[str, Any]:
+    """Trains, looks at what was saved, writes report.json and the model's card; returns the report.
+
+    The preflight is said first. Killed, the same call goes on from the last checkpoint and ends with the same weights.
+    SettingsChanged where the folder was begun with other settings or rows.
+    """
+    finished: dict[str, Any] = read_json(task.out / REPORT, {})
+    prepared = prepare(task, load=load)
+    with RunFolder(task.out) as folder:
+        stage = folder.stage(STAGE, _settings(task, prepared)).path
+        if finished:
+            say(f"{task.out} is finished")
+            return finished
+        say(preflight(prepared, task.config, colour=colour))
+        write_whole(task.out / "finetune.toml", _toml(task).encode())
+        folder.update_manifest(models={STAGE: {"model": task.config.model}}, seed=task.run.seed)
+        with folder.timed(STAGE, time.monotonic):
+            _train(task, prepared, stage, say)
+        return _conclude(task, prepared, stage, say)
+
+
+def _settings(task: Task, prepared: Prepared) -> dict[str, Any]:
+    """What shapes every weight: the settings, the sequences, the base model, the number of processes."""
+    rows = content_id(*(f"{example.id} {example.tokens} {example.start}" for example in prepared.examples))
+    facts = {"rows": rows, "seed": task.run.seed, "processes": prepared.processes}
+    return (
+        shaping(replace(task.config, distributed=launch.resolved(task.config, _devices()[1])[0], processes=0)) | facts
+    )
+
+
+def _toml(task: Task) -> str:
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(task.config).items()}
+    return f"# {task.command}\n" + tomli_w.dumps({"finetune": given})
+
+
+def _train(task: Task, prepared: Prepared, stage: Path, say: Say) -> None:
+    """In this process, or in several by accelerate; nothing if a result is there already."""
+    from datagen.training.plan import write
+    from datagen.training.trainer import RESULT, Work, as_json, train
+
+    if (stage / RESULT).is_file():
+        return
+    write(prepared.plan, stage / "data")
+    work = Work(
+        model=str(prepared.base.resolve()), data=str(stage / "data"), folder=str(stage), out=str(task.out / MODEL),
+        config=task.config, schedule=prepared.plan.schedule, seed=task.run.seed,
+        padding=padding_token(prepared.encoder.tokenizer, prepared.encoder.ends),
+    )  # fmt: skip
+    if prepared.processes == 1 and launch.resolved(task.config, _devices()[1])[0] == "single":
+        train(work, say)
+        return
+    write_json(stage / "job.json", as_json(work))
+    _run(launch.command(task.config, stage / "job.json", _devices()[1]), say)
+
+
+def _run(command: list[str], say: Say) -> None:
+    """Runs the processes to their end; their own words go to stderr. Our error where they failed."""
+    say(f"starting: {' '.join(command[:3])} ...")
+    process = subprocess.Popen(command)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # the terminal sent it to every process of the group
+        with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.wait(30)
+        process.kill()
+        raise Interrupted("Stopped. Run the same command to go on from the last checkpoint") from None
+    if code:
+        hint = "Its own words stand above; the same command goes on from the last checkpoint"
+        raise TrainingFailed(f"the training processes ended with exit code {code}", hint=hint)
+
+
+class TrainingFailed(DatagenError):
+    """The processes that train ended without a model."""
+
+    exit_code = 14
+
+
+def _conclude(task: Task, prepared: Prepared, stage: Path, say: Say) -> dict[str, Any]:
+    from datagen.training.check import check_saved
+    from datagen.training.trainer import RESULT
+
+    result = read_json(stage / RESULT, {})
+    first = prepared.examples[0]
+    saved = check_saved(
+        task.out / MODEL, prepared.found.parameters, first.tokens[: first.start], trust=task.config.trust_remote_code
+    )
+    say(f"saved and loaded again: {saved.parameters:,} weights; its answer to the first row: {saved.answer!r}")
+    report = _report(task, prepared, result) | {"answer": saved.answer}
+    write_whole(task.out / MODEL / "README.md", model_card(_facts(report)).encode())
+    write_json(task.out / REPORT, report)
+    return report
+
+
+def _report(task: Task, prepared: Prepared, result: Mapping[str, Any]) -> dict[str, Any]:
+    found, source = prepared.found, prepared.source
+    seconds = read_json(task.out / "run.json", {}).get("timings", {}).get(STAGE, 0.0)
+    return {
+        "base": task.config.model,
+        "revision": task.config.revision,
+        "source": source.name,
+        "generators": list(source.generators),
+        "benchmarks": list(source.benchmarks),
+        "rows": found.rows,
+        "dropped": _counted(found.dropped),
+        "rehearsal": [list(one) for one in found.mixed],
+        "tokens_per_epoch": sum(len(example.tokens) for example in found.examples),
+        "filled": found.filled,
+        "seconds": seconds,
+        "config": asdict(task.config),
+        "schedule": asdict(found.schedule),
+        "seed": task.run.seed,
+        "command": task.command,
+        "versions": environment()["versions"] | {"datagen": __version__},
+        "notes": list(found.warnings),
+    } | dict(result)
+
+
+def _counted(dropped: tuple[Drop, ...]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for drop in dropped:
+        counts[drop.reason] = counts.get(drop.reason, 0) + 1
+    return counts
+
+
+def _facts(report: Mapping[str, Any]) -> TuneFacts:
+    raise InputError("card")
