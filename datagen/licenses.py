@@ -33,13 +33,21 @@ _NAMED_LLAMA = (
 )
 _NO_SIZE = r"(?![\d.]*b\b|[\d.]*b_|\d)"  # open_llama_3b is a size of another model, not Llama 3
 _TERMS = (
-    (r"^demo-model$", "comes with datagen (Apache-2.0), was trained from scratch, and puts no terms on its outputs."),
-    (r"code[-_ ]?llama", f"Code Llama, under Llama 2's terms: {_NO_OTHER_MODEL.format(licence='Llama 2')}"),
-    (rf"llama[-_ ]?2{_NO_SIZE}", f"Llama 2: {_NO_OTHER_MODEL.format(licence='Llama 2')}"),
-    (rf"llama[-_ ]?3[._][1-9]{_NO_SIZE}", f"Llama 3.1 or later: {_NAMED_LLAMA}"),
-    (rf"llama[-_ ]?3{_NO_SIZE}", f"Llama 3: {_NO_OTHER_MODEL.format(licence='Meta Llama 3')}"),
-    (rf"llama[-_ ]?4{_NO_SIZE}", f"Llama 4: {_NAMED_LLAMA}"),
+    (
+        r"^demo-model$",
+        "",
+        "comes with datagen (Apache-2.0), was trained from scratch, and puts no terms on its outputs.",
+    ),
+    (r"code[-_ ]?llama", "Llama 2", f"Code Llama, under Llama 2's terms: {_NO_OTHER_MODEL.format(licence='Llama 2')}"),
+    (rf"llama[-_ ]?2{_NO_SIZE}", "Llama 2", f"Llama 2: {_NO_OTHER_MODEL.format(licence='Llama 2')}"),
+    (rf"llama[-_ ]?3[._][1-9]{_NO_SIZE}", "Llama 3.1 or later", f"Llama 3.1 or later: {_NAMED_LLAMA}"),
+    (rf"llama[-_ ]?3{_NO_SIZE}", "Llama 3", f"Llama 3: {_NO_OTHER_MODEL.format(licence='Meta Llama 3')}"),
+    (rf"llama[-_ ]?4{_NO_SIZE}", "Llama 4", f"Llama 4: {_NAMED_LLAMA}"),
 )
+"""Pattern of a model's name, the family whose licence it is under, and what that licence says about outputs."""
+_UNKNOWN = "look up what its terms say about its outputs before you publish them or train on them."
+_CLOSED = ("Llama 2", "Llama 3")
+"""Families whose outputs may improve no other family."""
 
 
 def check_license(name: str) -> None:
@@ -57,5 +65,23 @@ def terms_of(model: str) -> str:
     Llama 2 (July 18, 2023; Code Llama uses it), Llama 3 (April 18, 2024), 3.1 (July 23, 2024) and later are told apart:
     the ban on improving other models is in the first two only.
     """
-    known = (terms for pattern, terms in _TERMS if re.search(pattern, model, re.IGNORECASE))
-    return next(known, "look up what its terms say about its outputs before you publish them or train on them.")
+    return _found(model)[1]
+
+
+def training_conflict(generator: str, target: str) -> str:
+    """What the licence of the model that wrote the data says against training `target` on it; "" if nothing is known.
+
+    Llama 2 (with Code Llama) and Llama 3 allow their own family only, section 1.b.v; Llama 3.1 and later allow any model
+    whose name begins with "Llama", section 1.b.i. Both models are told by their names alone.
+    """
+    family, terms = _found(generator)
+    if not family or (family in _CLOSED and _found(target)[0] == family):
+        return ""
+    against = f"; by its name {target} is no {family}" if family in _CLOSED else ""
+    return f"{generator} wrote rows of this data{against}. {terms}"
+
+
+def _found(model: str) -> tuple[str, str]:
+    """The family and the terms of the first pattern that the model's name matches."""
+    known = ((family, terms) for pattern, family, terms in _TERMS if re.search(pattern, model, re.IGNORECASE))
+    return next(known, ("", _UNKNOWN))

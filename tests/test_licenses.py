@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datagen.errors import UsageError
-from datagen.licenses import LICENSES, check_license, terms_of
+from datagen.licenses import LICENSES, check_license, terms_of, training_conflict
 
 
 @pytest.mark.parametrize("name", ["", "other", *LICENSES])
@@ -62,3 +62,36 @@ def test_terms_follow_the_model(model, clause):
 def test_llama_terms_say_that_the_licence_must_be_read():
     """What is said about a licence never stands in for reading it."""
     assert all("Read the licence" in terms_of(name) for name in ("llama-2", "llama-3", "llama-3.1", "codellama"))
+
+
+@pytest.mark.parametrize(
+    ("generator", "target", "clause"),
+    [
+        ("codellama/CodeLlama-7b-Instruct-hf", "bigcode/starcoder2-15b", LLAMA_2),
+        ("codellama/CodeLlama-7b-Instruct-hf", "meta-llama/Meta-Llama-3-8B", LLAMA_2),
+        ("meta-llama/Llama-2-70b-chat-hf", "demo-model", LLAMA_2),
+        ("meta-llama/Meta-Llama-3-70B-Instruct", "codellama/CodeLlama-7b-hf", LLAMA_3),
+        ("meta-llama/Llama-3.1-70B-Instruct", "Qwen/Qwen2.5-Coder-7B", NAMED),
+        ("meta-llama/Llama-3.3-70B-Instruct", "meta-llama/Llama-3.1-8B", NAMED),
+    ],
+)
+def test_training_another_family_is_warned_of(generator, target, clause):
+    """Data of a model whose licence keeps its outputs in its family, or sets a name, is said with the clause."""
+    said = training_conflict(generator, target)
+    assert clause in said and said.startswith(generator)
+
+
+@pytest.mark.parametrize(
+    ("generator", "target"),
+    [
+        ("codellama/CodeLlama-7b-Instruct-hf", "codellama/CodeLlama-34b-hf"),
+        ("codellama/CodeLlama-7b-Instruct-hf", "meta-llama/Llama-2-7b-hf"),
+        ("meta-llama/Llama-2-70b-chat-hf", "Phind/Phind-CodeLlama-34B-v2"),
+        ("meta-llama/Meta-Llama-3-70B-Instruct", "meta-llama/Meta-Llama-3-8B"),
+        ("demo-model", "codellama/CodeLlama-7b-hf"),
+        ("Qwen/Qwen2.5-Coder-7B-Instruct", "codellama/CodeLlama-7b-hf"),
+    ],
+)
+def test_training_the_same_family_is_not(generator, target):
+    """A family may be trained on its own outputs, and where no clause is known nothing is made up."""
+    assert training_conflict(generator, target) == ""
