@@ -196,8 +196,8 @@ def _load(facts: CardFacts) -> str:
         "from datasets import load_dataset\n\n"
         'rows = load_dataset("NAME/DATASET", split="train")  # or this folder\'s path'
     )
-    table = _table(("config", "rows", "one row is"), lines)
-    return f"## Load\n\n{_fenced(code, 'python')}\n\nA config's name is the second argument.\n\n{table}"
+    table = markdown_table(("config", "rows", "one row is"), lines)
+    return f"## Load\n\n{fenced(code, 'python')}\n\nA config's name is the second argument.\n\n{table}"
 
 
 def _sizes(facts: CardFacts) -> dict[str, int]:
@@ -207,30 +207,33 @@ def _sizes(facts: CardFacts) -> dict[str, int]:
 
 
 def _columns() -> str:
-    return "## Columns\n\n" + _table(("column", "holds"), [(f"`{name}`", text) for name, text in COLUMNS.items()])
+    return "## Columns\n\n" + markdown_table(
+        ("column", "holds"), [(f"`{name}`", text) for name, text in COLUMNS.items()]
+    )
 
 
 def _sample(row: Row) -> str:
     parts = {
-        "question": _fenced(row.question, "text"),
-        "solution": _fenced(row.solution, "python"),
-        "tests": _fenced("\n".join(row.tests), "python"),
-        "shown_test": _fenced(row.shown_test, "python"),
+        "question": fenced(row.question, "text"),
+        "solution": fenced(row.solution, "python"),
+        "tests": fenced("\n".join(row.tests), "python"),
+        "shown_test": fenced(row.shown_test, "python"),
     }
     flat = [(f"`{name}`", str(getattr(row, name))) for name in COLUMNS if name not in parts and name != "messages"]
     shown = "\n\n".join(f"`{name}`\n\n{text}" for name, text in parts.items())
     return (
         f"## A row\n\n`messages` holds `question` as the user's turn and `solution`, fenced, as the assistant's.\n\n"
-        f"{shown}\n\n{_table(('column', 'value'), flat)}"
+        f"{shown}\n\n{markdown_table(('column', 'value'), flat)}"
     )
 
 
 def _funnel(stages: Sequence[StageFacts]) -> str:
-    lines = [(s.stage, f"{s.taken:,}", f"{s.kept:,}", f"{s.taken - s.kept:,}", _reasons(s.dropped)) for s in stages]
-    return "## From questions to rows\n\n" + _table(("stage", "in", "kept", "dropped", "why"), lines)
+    lines = [(s.stage, f"{s.taken:,}", f"{s.kept:,}", f"{s.taken - s.kept:,}", reasons(s.dropped)) for s in stages]
+    return "## From questions to rows\n\n" + markdown_table(("stage", "in", "kept", "dropped", "why"), lines)
 
 
-def _reasons(dropped: Mapping[str, int]) -> str:
+def reasons(dropped: Mapping[str, int]) -> str:
+    """Reasons with their counts, the most frequent first; "-" for none."""
     counted = sorted(
         ((reason, count) for reason, count in dropped.items() if count), key=lambda pair: (-pair[1], pair[0])
     )
@@ -246,14 +249,14 @@ def _steps(facts: CardFacts) -> str:
         for s in facts.steps
     ]  # fmt: skip
     head = ("step", "model", "revision", "prompt (digest)", "n", "temperature", "top_p", "max_tokens")
-    return f"## Models, prompts, sampling\n\n{_table(head, lines)}\n\nSeed of the run: {facts.seed}."
+    return f"## Models, prompts, sampling\n\n{markdown_table(head, lines)}\n\nSeed of the run: {facts.seed}."
 
 
 def _decontamination(benchmarks: Sequence[BenchmarkFacts]) -> str:
     if not benchmarks:
         return "## Decontamination\n\nNone: the rows were compared with no benchmark. Do so before you report scores."
     lines = [(b.name, b.method, f"{b.items:,}", f"{b.rows_hit:,}") for b in benchmarks]
-    table = _table(("benchmark", "method", "items", "rows that overlap"), lines)
+    table = markdown_table(("benchmark", "method", "items", "rows that overlap"), lines)
     acts = (
         "Rows that any method but `openai` found were dropped as `contaminated`, those that a judge left open as "
         "`unresolved`; with `mark = true` in the recipe below all were kept. `openai` is reported only."
@@ -262,7 +265,7 @@ def _decontamination(benchmarks: Sequence[BenchmarkFacts]) -> str:
 
 
 def _sandbox(facts: CardFacts) -> str:
-    limits = _table(
+    limits = markdown_table(
         ("limit of a program", "value"), [(name, str(value)) for name, value in facts.sandbox_limits.items()]
     )
     return f"## Sandbox\n\nIsolation while the tests ran: {facts.sandbox_level or 'not recorded'}.\n\n{limits}"
@@ -270,8 +273,8 @@ def _sandbox(facts: CardFacts) -> str:
 
 def _regenerate(facts: CardFacts) -> str:
     return (
-        f"## Make it again\n\nSave this as `recipe.toml`:\n\n{_fenced(_without_logins(facts.recipe), 'toml')}\n\n"
-        f"{_fenced(facts.command, 'sh')}\n\n"
+        f"## Make it again\n\nSave this as `recipe.toml`:\n\n{fenced(_without_logins(facts.recipe), 'toml')}\n\n"
+        f"{fenced(facts.command, 'sh')}\n\n"
         "The same seed, model and prompts ask for the same samples; a GPU may round differently from batch to batch."
     )
 
@@ -302,7 +305,7 @@ def _line(text: str) -> str:
     return " ".join(text.split()) or "Questions, tests and solutions"
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table; a bar or a line break inside a cell does not end it."""
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join(
@@ -310,7 +313,7 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _fenced(text: str, language: str) -> str:
+def fenced(text: str, language: str) -> str:
     """A code block whose fence is longer than any run of backticks inside it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

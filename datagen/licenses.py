@@ -71,8 +71,8 @@ def terms_of(model: str) -> str:
 def training_conflict(generator: str, target: str) -> str:
     """What the licence of the model that wrote the data says against training `target` on it; "" if nothing is known.
 
-    Llama 2 (with Code Llama) and Llama 3 allow their own family only, section 1.b.v; Llama 3.1 and later allow any model
-    whose name begins with "Llama", section 1.b.i. Both models are told by their names alone.
+    Llama 2 (with Code Llama) and Llama 3 allow their own family only, section 1.b.v; Llama 3.1 and later allow any
+    model whose name begins with "Llama", section 1.b.i. Both models are told by their names alone.
     """
     family, terms = _found(generator)
     if not family or (family in _CLOSED and _found(target)[0] == family):
