@@ -8,19 +8,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datagen import __version__, decontamination, standalone, workflow
+from datagen import __version__, decontamination, loop, standalone, workflow
 from datagen.config import (
     DecontaminateConfig,
     DedupConfig,
     EngineConfig,
     EvalConfig,
     ExportConfig,
+    FinetuneConfig,
+    LoopConfig,
     QuestionsConfig,
     RunConfig,
     SolveConfig,
@@ -39,6 +42,9 @@ from datagen.models import Row
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
 from datagen.store import Report, read_reports, read_status
 from datagen.tables import iter_rows
+from datagen.training.presets import load_preset, shipped_presets
+from datagen.training.session import MODEL, Task, preflight, prepare
+from datagen.training.session import finetune as train
 
 DEFAULT_RUN = "runs/default"
 
@@ -124,6 +130,9 @@ def run(args: argparse.Namespace) -> None:
     """Runs every stage of a recipe in order."""
     in_run(args, lambda run: run.everything(args.target_rows))
     conclude(args.run, dataset=True, sample=True)
+    recipe = resolve(args)
+    if recipe.loop.benchmarks:
+        print(f"\n{loop.shown(loop.close(Path(args.run), recipe, say))}")
 
 
 def status(args: argparse.Namespace) -> None:
@@ -185,6 +194,21 @@ def _evaluated(args: argparse.Namespace, run: str) -> Path:
 def _slug(model: str) -> str:
     """A folder's name for a model: the last part of its path or Hub id."""
     return Path(model).name or "model"
+
+
+def finetune(args: argparse.Namespace) -> None:
+    """Fine-tunes every weight of a model on the rows of a run, or of a table."""
+    flags = collect(args)
+    config = load_preset(args.preset, flags.get("finetune", {}))
+    out = Path(args.out or f"models/{_slug(args.source)}")
+    task = Task(args.source, out, config, build(RunConfig, {}, flags.get("run", {})), args.typed)
+    if args.dry_run:
+        print(preflight(prepare(task), config, colour=sys.stdout.isatty()))
+        return
+    report = train(task, say, colour=sys.stderr.isatty())
+    first, last = report["losses"]
+    print(f"{report['steps']:,} steps, {report['tokens']:,} tokens, loss {first:.4f} -> {last:.4f}")
+    print(f"\nmodel  {out / MODEL}\nscore  datagen eval --model {out / MODEL} --benchmarks NAME")
 
 
 def doctor(args: argparse.Namespace) -> None:
@@ -250,12 +274,17 @@ COMMANDS: Mapping[str, Command] = {
         "datagen run demo · datagen run code-llama --target-rows 14000 --license llama2",
         (
             _OF_QUESTIONS, ("solve", SolveConfig, ("n",)), ("decontaminate", DecontaminateConfig, ("against", "judge")),
-            ("export", ExportConfig, ("license",)), _ENGINE, _RUN,
+            ("export", ExportConfig, ("license",)), ("loop", LoopConfig, ("rounds",)), _ENGINE, _RUN,
         ),
     ),
     "preview": Command(
         preview, "Make a few rows end to end, show them whole, keep nothing.", "datagen preview --recipe demo",
         (_ENGINE, _RUN),
+    ),
+    "finetune": Command(
+        finetune, "Fine-tune every weight of a model on the rows of a run, or of a table.",
+        "datagen finetune runs/default --model codellama/CodeLlama-7b-hf --preset phind",
+        (("finetune", FinetuneConfig, ()), ("run", RunConfig, ("seed", "prompts"))),
     ),
     "eval": Command(
         score, "Score a model on benchmarks: pass@k with intervals, by a named protocol.",
@@ -299,11 +328,11 @@ _STEPS = {
 _ROLES = {"judge": "model that judges, with --judge"}
 _POSITIONAL = {
     "push": "NAME/DATASET ", "run": "RECIPE ", "dedup": "[TABLE] ", "decontaminate": "[TABLE] ",
-    "compare": "A B [C ...] ",
+    "compare": "A B [C ...] ", "finetune": "RUN|TABLE ",
 }  # fmt: skip
 _OF_TABLES = ("dedup", "decontaminate")
 """The commands that also work on a table of any kind, instead of a run."""
-_ALONE = ("doctor", "eval", "compare")
+_ALONE = ("doctor", "eval", "compare", "finetune")
 """Commands that work in no run's folder."""
 
 
@@ -331,6 +360,13 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
     if name == "compare":
         text = "folders of evaluations; a model's name with --benchmarks is evaluated first"
         parser.add_argument("evaluations", nargs="+", metavar="EVAL", help=text)
+    if name == "finetune":
+        text = "a run's folder, a .parquet, .jsonl(.gz) or .json file, a folder of them, or OWNER/NAME on the Hub"
+        parser.add_argument("source", metavar="RUN|TABLE", help=text)
+        text = f"{', '.join(shipped_presets())}, or a TOML file (default: none)"
+        parser.add_argument("--preset", default="", metavar="NAME", help=text)
+        parser.add_argument("--out", default="", metavar="DIR", help="folder to write (models/SOURCE)")
+        parser.add_argument("--dry-run", action="store_true", help="show one row, the checks and the costs, and stop")
     if name == "eval":
         parser.add_argument("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)")
     if name not in _ALONE:
@@ -410,10 +446,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; a mistake of the user's ends in one line on stderr and the error's exit code."""
     try:
         args = build_parser().parse_args(argv)
+        args.typed = shlex.join(["datagen", *(sys.argv[1:] if argv is None else argv)])
         if args.command == "run" and not args.run:
             args.run = f"runs/{recipe_path(args.recipe).stem}"
         only_of_tables(args)
-        if getattr(args, "dry_run", False):
+        if getattr(args, "dry_run", False) and args.command != "finetune":
             print(resolve(args).to_toml(), end="")
         else:
             COMMANDS[args.command].run(args)

@@ -278,10 +278,22 @@ class FinetuneConfig:
     threads: int = setting(0, "CPU threads of a process; 0: torch's choice", shapes=False, flag=False, at_least=0)
     save_steps: int = setting(0, "steps between checkpoints; 0: ten in all", shapes=False, at_least=0)
     keep_checkpoints: int = setting(2, "checkpoints that stay", shapes=False, flag=False, at_least=1)
+    license: str = setting("", "licence of the model, like apache-2.0 (asked for, never guessed)", shapes=False)
     report_to: str = setting(
         "none", "none, tensorboard, trackio, wandb", choices=("none", "tensorboard", "trackio", "wandb"), shapes=False,
         metavar="NAME",
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """The loop closed after a run: its model is trained on its rows, beside controls, and all are scored."""
+
+    benchmarks: tuple[str, ...] = setting((), "what every arm is scored on; none: no loop", flag=False, metavar="NAME")
+    rounds: int = setting(1, "times that a model is trained on what it made itself", shapes=False, at_least=1)
+    seed_rows: str = setting("", "arm seed: a table, or demo:N for N rows of the demo's generator", flag=False)
+    n: int = setting(10, "samples of each problem", flag=False, at_least=1)
+    temperature: float = setting(0.8, "at which problems are sampled", flag=False, at_least=0)
 
 
 def load_toml(path: Path) -> dict[str, Any]:

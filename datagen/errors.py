@@ -13,7 +13,8 @@
     ├── StorageError            10   the disk is full or a run file cannot be written
     ├── MissingDependency       11   an optional package is not installed
     ├── ContaminationFound      12   rows overlap a benchmark, or may, and --fail-on-contamination was given
-    └── ClusterUnavailable      13   a Ray cluster does not answer, or lost what it worked on
+    ├── ClusterUnavailable      13   a Ray cluster does not answer, or lost what it worked on
+    └── TrainingFailed          15   the processes that train ended without a model
 
     RequestFailed                    one request to an engine failed; never leaves the pipeline
     Interrupted                130   Ctrl-C; what was finished is kept
@@ -113,6 +114,12 @@ class ClusterUnavailable(DatagenError):
     """A Ray cluster does not answer, or lost what it worked on."""
 
     exit_code = 13
+
+
+class TrainingFailed(DatagenError):
+    """The processes that train ended without a model."""
+
+    exit_code = 15
 
 
 class RequestFailed(Exception):

@@ -1,4 +1,5 @@
-"""A recipe is a TOML file that fixes a whole run: tables run, engine, questions, dedup, solve, decontaminate, export.
+"""A recipe is a TOML file that fixes a whole run: tables run, engine, questions, dedup, solve, decontaminate, export,
+and, where the loop is closed (loop.py), finetune and loop.
 
 `[engine]` names the model of every step; `[engine.questions]`, `[engine.tests]`, `[engine.solutions]` and
 `[engine.judge]` override it for one. The resolved recipe is written into the run's folder and re-runs as it stands.
@@ -18,6 +19,8 @@ from datagen.config import (
     DedupConfig,
     EngineConfig,
     ExportConfig,
+    FinetuneConfig,
+    LoopConfig,
     QuestionsConfig,
     RunConfig,
     SolveConfig,
@@ -36,6 +39,8 @@ TABLES: dict[str, type] = {
     "solve": SolveConfig,
     "decontaminate": DecontaminateConfig,
     "export": ExportConfig,
+    "finetune": FinetuneConfig,
+    "loop": LoopConfig,
 }
 SHIPPED = Path(__file__).resolve().parent / "recipes"
 
@@ -52,10 +57,13 @@ class Recipe:
     solve: SolveConfig
     decontaminate: DecontaminateConfig
     export: ExportConfig
+    finetune: FinetuneConfig
+    loop: LoopConfig
 
     def to_toml(self) -> str:
-        """The recipe as a file: each table whole, unset (None) keys left out."""
-        tables = {key: asdict(getattr(self, key)) for key in TABLES if key != "engine"}
+        """The recipe as a file: each table whole, unset (None) keys left out; no loop, no tables about it."""
+        used = [key for key in TABLES if key != "engine" and (self.loop.benchmarks or key not in ("finetune", "loop"))]
+        tables = {key: asdict(getattr(self, key)) for key in used}
         tables["engine"] = {step: asdict(config) for step, config in self.engines.items()}
         head = f"# datagen run {self.name}\n"
         return head + tomli_w.dumps({name: _set(table) for name, table in sorted(tables.items())})

@@ -147,4 +147,4 @@ def padding_token(tokenizer: Any, ends: frozenset[int]) -> int:
     named = [tokenizer.pad_token_id, tokenizer.unk_token_id]
     known = tokenizer.get_vocab()
     named += [known.get(name) for name in ("<pad>", "<|pad|>", "<PAD>", "<|finetune_right_pad_id|>", "<|endoftext|>")]
-    return next((token for token in named if token is not None and token not in ends), tokenizer.eos_token_id)
+    return next((int(token) for token in named if token is not None and token not in ends), int(min(ends)))

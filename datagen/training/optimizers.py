@@ -10,7 +10,7 @@ import torch
 from datagen.config import FinetuneConfig
 
 
-class MuonWithAdamW(torch.optim.Optimizer):
+class MuonWithAdamW(torch.optim.Optimizer):  # type: ignore[misc]  # torch has no types here
     """Both in one, for a trainer that knows one optimizer: their groups are its groups, so a schedule acts on both.
 
     Muon (Jordan et al. 2024) orthogonalises the momentum of matrices; tied embeddings and output heads are no such
@@ -26,7 +26,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self.adamw = torch.optim.AdamW(others, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
 
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # no loss is returned
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
         """A step of both."""
         self.muon.step()
         self.adamw.step()

@@ -13,7 +13,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -24,7 +24,7 @@ import tomli_w
 from datagen import __version__
 from datagen.config import FinetuneConfig, RunConfig, shaping
 from datagen.engines.weights import fetch
-from datagen.errors import DatagenError, InputError, Interrupted, MissingDependency, UsageError
+from datagen.errors import Interrupted, MissingDependency, TrainingFailed, UsageError
 from datagen.files import read_json, write_json, write_whole
 from datagen.licenses import training_conflict
 from datagen.models import Drop, content_id
@@ -113,10 +113,13 @@ def _planned(
     task: Task, base: Path, encoder: Encoder, source: Source, encoded: Encoded, examples: tuple[Example, ...],
     mixed: list[Mixed], told: tuple[str, ...],
 ) -> Prepared:  # fmt: skip
+    import datasets
+
     from datagen.training.estimate import gpu_seconds, memory, parameters_of
     from datagen.training.plan import plan
     from datagen.training.trainer import recomputes
 
+    datasets.disable_progress_bars()
     config = task.config
     device, gpus = _devices()
     how, processes = launch.resolved(config, gpus)
@@ -227,12 +230,6 @@ def _run(command: list[str], say: Say) -> None:
         raise TrainingFailed(f"the training processes ended with exit code {code}", hint=hint)
 
 
-class TrainingFailed(DatagenError):
-    """The processes that train ended without a model."""
-
-    exit_code = 14
-
-
 def _conclude(task: Task, prepared: Prepared, stage: Path, say: Say) -> dict[str, Any]:
     from datagen.training.check import check_saved
     from datagen.training.trainer import RESULT
@@ -244,7 +241,9 @@ def _conclude(task: Task, prepared: Prepared, stage: Path, say: Say) -> dict[str
     )
     say(f"saved and loaded again: {saved.parameters:,} weights; its answer to the first row: {saved.answer!r}")
     report = _report(task, prepared, result) | {"answer": saved.answer}
-    write_whole(task.out / MODEL / "README.md", model_card(_facts(report)).encode())
+    write_whole(
+        task.out / MODEL / "README.md", model_card(_facts(report, task.out, task.config.model, task.source)).encode()
+    )
     write_json(task.out / REPORT, report)
     return report
 
@@ -265,6 +264,7 @@ def _report(task: Task, prepared: Prepared, result: Mapping[str, Any]) -> dict[s
         "filled": found.filled,
         "seconds": seconds,
         "config": asdict(task.config),
+        "distributed": launch.resolved(task.config, _devices()[1])[0],
         "schedule": asdict(found.schedule),
         "seed": task.run.seed,
         "command": task.command,
@@ -280,5 +280,15 @@ def _counted(dropped: tuple[Drop, ...]) -> dict[str, int]:
     return counts
 
 
-def _facts(report: Mapping[str, Any]) -> TuneFacts:
-    raise InputError("card")
+def _facts(report: Mapping[str, Any], out: Path, base: str, source: str) -> TuneFacts:
+    """The report as the card's facts; only what lies on the Hub is linked there."""
+    names = {one.name for one in fields(TuneFacts)}
+    return TuneFacts(
+        title=out.resolve().name,
+        version=__version__,
+        license=report["config"]["license"],
+        hub_base="" if Path(resolve_model(base)).exists() else base,
+        datasets=() if Path(source).exists() else (source,),
+        rehearsal=[(name, rows, tokens) for name, rows, tokens in report["rehearsal"]],
+        **{key: value for key, value in report.items() if key in names - {"rehearsal"}},
+    )

@@ -333,5 +333,7 @@ def as_json(work: Work) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Work:
     """The job that `as_json` wrote."""
-    config = {key: tuple(value) if isinstance(value, list) else value for key, value in data["config"].items()}
+    config: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data["config"].items()
+    }
     return Work(**{**data, "config": FinetuneConfig(**config), "schedule": Schedule(**data["schedule"])})

@@ -1,0 +1,166 @@
+"""`datagen finetune` from the command line to the folder it leaves."""
+
+import json
+
+import pytest
+
+from datagen.cli import main
+from datagen.errors import InputError, MissingDependency, SettingsChanged, UsageError
+from datagen.licenses import training_conflict
+from datagen.training.encode import encode_all, open_encoder
+from datagen.training.rows import read_source
+
+PRESET = """[finetune]
+length = 64
+packing = "off"
+batch = 4
+learning_rate = 1e-3
+precision = "float32"
+threads = 1
+"""
+
+
+@pytest.fixture(scope="session")
+def preset(tmp_path_factory):
+    """A preset for the tiny model."""
+    path = tmp_path_factory.mktemp("preset") / "tiny.toml"
+    path.write_text(PRESET)
+    return path
+
+
+@pytest.fixture(scope="session")
+def command(tiny, table, preset):
+    """The command line for the tiny model: command(out, *more flags)."""
+
+    def line(out, *more, rows=table):
+        return ["finetune", str(rows), "--model", str(tiny), "--preset", str(preset), "--out", str(out), *more]
+
+    return line
+
+
+def steps(folder):
+    lines = (folder / "training" / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def tuned(command, tmp_path_factory):
+    """The folder of a finished fine-tune."""
+    out = tmp_path_factory.mktemp("tuned") / "model"
+    assert main(command(out, "--epochs", "1")) == 0
+    return out
+
+
+def test_a_dry_run_shows_a_row_with_its_mask_and_writes_nothing(command, tmp_path, capsys):
+    """What is learnt is marked, dropped rows and costs are counted, and no folder appears."""
+    assert main(command(tmp_path / "out", "--length", "40", "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "⟦" in shown
+    assert "<|end|>⟧" in shown
+    assert "over-length" in shown
+    assert "GiB a device" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_folder_holds_model_card_report_and_settings(tuned):
+    """The model loads from its folder; the report counts rows, steps and tokens; the settings re-run as they stand."""
+    report = json.loads((tuned / "report.json").read_text())
+    assert (report["rows"], report["steps"]) == (22, 6)
+    assert report["tokens"] > 0
+    assert (tuned / "model" / "model.safetensors").is_file()
+    assert "22" in (tuned / "model" / "README.md").read_text()
+    assert "[finetune]" in (tuned / "finetune.toml").read_text()
+    assert len(steps(tuned)) == 6
+
+
+def test_the_written_settings_are_a_preset_that_trains_the_same(tuned, table, tmp_path):
+    """--preset models/X/finetune.toml gives the same weights, bit for bit."""
+    again = tmp_path / "again"
+    assert main(["finetune", str(table), "--preset", str(tuned / "finetune.toml"), "--out", str(again)]) == 0
+    name = "model/model.safetensors"
+    assert (again / name).read_bytes() == (tuned / name).read_bytes()
+
+
+def test_the_same_command_again_does_nothing(tuned, command, capsys):
+    """A finished fine-tune is said to be finished."""
+    before = (tuned / "model" / "model.safetensors").stat().st_mtime_ns
+    assert main(command(tuned, "--epochs", "1")) == 0
+    assert "is finished" in capsys.readouterr().err
+    assert (tuned / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_changed_settings_are_refused_by_name(tuned, command, capsys):
+    """Another learning rate in the same folder is an error that names it and both values."""
+    assert main(command(tuned, "--epochs", "1", "--learning-rate", "0.01")) == SettingsChanged.exit_code
+    assert "learning_rate 0.001 -> 0.01" in capsys.readouterr().err
+
+
+def test_other_rows_are_refused(tuned, command, tmp_path, capsys):
+    """A folder that was begun on one table does not go on with another."""
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"question": "q", "solution": "x"}\n')
+    assert main(command(tuned, "--epochs", "1", rows=other)) == SettingsChanged.exit_code
+    assert "rows" in capsys.readouterr().err
+
+
+def test_rehearsal_is_mixed_in_and_counted(command, tiny, table, tmp_path, capsys):
+    """A tenth of the tokens comes from the other table, rounded to whole rows."""
+    text = tmp_path / "code.jsonl"
+    text.write_text("".join(json.dumps({"text": f"x = {n}\n"}) + "\n" for n in range(200)))
+    assert main(command(tmp_path / "out", "--rehearsal", f"{text}=0.1", "--dry-run")) == 0
+    encoder = open_encoder(tiny, "", everything=False)
+    own = encode_all(read_source(str(table)).pairs, encoder, 64).tokens
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("rehearsal"))
+    mixed = int(line.split(" rows, ")[1].split()[0].replace(",", ""))
+    assert 0.08 < mixed / (mixed + own) < 0.12
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (["--model", "nowhere/at-all-x/y"], None, "no model on the Hub"),
+        (["--preset", "nothing"], UsageError, "code-llama-instruct"),
+        (["--batch", "3", "--micro-batch", "2"], UsageError, "--batch 2"),
+        (["--length", "8"], InputError, "no row is left"),
+        (["--form", "solver"], InputError, "shown_test"),
+        (["--optimizer", "adamw-8bit"], MissingDependency, "bitsandbytes"),
+    ],
+    ids=["model", "preset", "batch", "length", "form", "optimizer"],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(command, tmp_path, capsys, change, error, words):
+    """Each wrong flag ends with its exit code, one line on stderr, and no traceback."""
+    code = main([*command(tmp_path / "out"), *change])
+    told = capsys.readouterr().err
+    assert code == error.exit_code if error else code > 0
+    assert words in told
+    assert "Traceback" not in told
+
+
+def test_no_model_is_an_error_that_says_so(table, capsys):
+    """There is no default base model to spend days on by accident."""
+    assert main(["finetune", str(table)]) == UsageError.exit_code
+    assert "--model" in capsys.readouterr().err
+
+
+def test_rows_of_a_model_whose_licence_forbids_it_are_warned_about(command, tmp_path, capsys):
+    """Code Llama's outputs may not improve another family of models: the clause is named before anything is spent."""
+    path = tmp_path / "rows.jsonl"
+    row = {"question": "q", "solution": "x", "model": "codellama/CodeLlama-7b-Instruct-hf"}
+    path.write_text(json.dumps(row) + "\n")
+    assert main(command(tmp_path / "out", "--dry-run", rows=path)) == 0
+    assert "1.b.v" in capsys.readouterr().out
+    assert training_conflict("codellama/CodeLlama-7b-hf", "codellama/CodeLlama-7b-Python-hf") == ""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(command, tmp_path):
+    """ddp over gloo: the losses of every step, and the weights, equal those of a single process up to rounding."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(command(one)) == 0
+    assert main(command(two, "--distributed", "ddp", "--processes", "2")) == 0
+    alone, shared = steps(one), steps(two)
+    assert len(alone) == len(shared) == 11
+    for line, other in zip(alone, shared, strict=True):
+        assert other["loss"] == pytest.approx(line["loss"], rel=1e-4)
+        assert other["grad_norm"] == pytest.approx(line["grad_norm"], rel=1e-3)
+    assert json.loads((two / "report.json").read_text())["processes"] == 2
