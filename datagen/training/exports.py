@@ -108,7 +108,7 @@ def _axolotl_steps(config: FinetuneConfig) -> Iterator[Line]:
     yield "num_epochs", config.epochs, ""
     yield from _if(config.max_steps, ("max_steps", config.max_steps, ""))
     yield "micro_batch_size", config.micro_batch, ""
-    yield "gradient_accumulation_steps", _accumulation(config), _SHARED
+    yield _accumulation(config)
     yield "optimizer", names[config.optimizer], _one_rate(config)
     yield "learning_rate", config.learning_rate, ""
     yield "lr_scheduler", _scheduler(config), ""
@@ -121,7 +121,7 @@ def _axolotl_steps(config: FinetuneConfig) -> Iterator[Line]:
 
 
 def _axolotl_hardware(config: FinetuneConfig) -> Iterator[Line]:
-    masters = "weights and optimizer are bfloat16 there, too, but under DeepSpeed; float32 here"
+    masters = "weights and optimizer are bfloat16 there, too, except under DeepSpeed; float32 here"
     if config.precision == "float32":
         yield "float32", True, ""
         yield "bf16", False, ""
@@ -183,7 +183,7 @@ def _factory_steps(config: FinetuneConfig) -> Iterator[Line]:
     yield "num_train_epochs", float(config.epochs), ""
     yield from _if(config.max_steps, ("max_steps", config.max_steps, ""))
     yield "per_device_train_batch_size", config.micro_batch, ""
-    yield "gradient_accumulation_steps", _accumulation(config), _SHARED
+    yield _accumulation(config)
     if config.optimizer == "muon":
         yield "use_muon", True, _one_rate(config)
     else:
@@ -218,11 +218,10 @@ EXPORTS: Mapping[str, Callable[[FinetuneConfig], str]] = {"axolotl": axolotl, "l
 
 # -- what both share -------------------------------------------------------------------------------------------------
 
-_SHARED = "sequences of a step / (this x devices); divide it by the number of GPUs unless --processes was given"
 
-
-def _accumulation(config: FinetuneConfig) -> int:
-    return schedule(config, 1, max(1, config.processes)).accumulation
+def _accumulation(config: FinetuneConfig) -> Line:
+    note = "" if config.processes else "for one GPU: divide it by their number, or export with --processes"
+    return "gradient_accumulation_steps", schedule(config, 1, max(1, config.processes)).accumulation, note
 
 
 def _scheduler(config: FinetuneConfig) -> str:
