@@ -72,7 +72,8 @@ _MODEL = _Kind(
     "model", "model", "NAME/MODEL, such as ada/python-7b",
     re.compile(r"model(?:-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"),
     "holds no saved model and card", "Give the folder `model` that `datagen finetune` wrote",
-    "Choose one that the base model's licence allows, and add `license:` to the card's front matter",
+    "Choose one that the base model's licence allows: `license: NAME` in the card's front matter, or "
+    "`datagen finetune --license NAME` next time",
 )  # fmt: skip
 
 
