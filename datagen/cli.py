@@ -43,8 +43,10 @@ from datagen.models import Row
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
 from datagen.store import Report, read_reports, read_status
 from datagen.tables import iter_rows
+from datagen.training.exports import EXPORTS
 from datagen.training.presets import load_preset, shipped_presets
 from datagen.training.session import MODEL, Task, preflight, prepare
+from datagen.training.session import export as export_training
 from datagen.training.session import finetune as train
 
 DEFAULT_RUN = "runs/default"
@@ -204,10 +206,14 @@ def finetune(args: argparse.Namespace) -> None:
     """Fine-tunes every weight of a model on the rows of a run, or of a table."""
     flags = collect(args)
     config = load_preset(args.preset, flags.get("finetune", {}))
+    check_license(config.license)
     out = Path(args.out or f"models/{_slug(args.source)}")
     task = Task(args.source, out, config, build(RunConfig, {}, flags.get("run", {})), args.typed)
     if args.dry_run:
         print(preflight(prepare(task), config, colour=sys.stdout.isatty()))
+        return
+    if args.export:
+        print(f"config  {export_training(task, args.export)}")
         return
     report = train(task, say, colour=sys.stderr.isatty())
     first, last = report["losses"]
@@ -373,6 +379,8 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--preset", default="", metavar="NAME", help=text)
         parser.add_argument("--out", default="", metavar="DIR", help="folder to write (models/SOURCE)")
         parser.add_argument("--dry-run", action="store_true", help="show one row, the checks and the costs, and stop")
+        text = f"train nothing; write rows and settings for another trainer: {', '.join(EXPORTS)}"
+        parser.add_argument("--export", default="", choices=tuple(EXPORTS), metavar="TRAINER", help=text)
     if name == "eval":
         parser.add_argument("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)")
     if name not in _ALONE:

@@ -7,7 +7,8 @@ option means something else there, or is missing, a comment in the file says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from datagen.config import FinetuneConfig
 from datagen.errors import InputError, UsageError
 from datagen.files import storing, write_json, write_whole
 from datagen.resources import resolve_model
+from datagen.training.encode import Example
 from datagen.training.mix import schedule
+from datagen.training.rows import Pair
 
 ROWS, ZERO3 = "messages.jsonl", "zero3.json"
 Line = tuple[str, Any, str]
@@ -40,6 +43,18 @@ def export_config(kind: str, config: FinetuneConfig, rows: Sequence[Mapping[str,
     path = folder / f"{kind}.yaml"
     write_whole(path, EXPORTS[kind](config).encode())
     return path
+
+
+def chats(pairs: Iterable[Pair], examples: Iterable[Example]) -> list[dict[str, Any]]:
+    """Rows of messages for those of the pairs that became examples, in order: none that was dropped."""
+    kept = {example.id for example in examples}
+    return [
+        {"messages": [*(asdict(turn) for turn in pair.messages), {"role": "assistant", "content": pair.completion}]}
+        if pair.messages
+        else {"text": pair.completion}
+        for pair in pairs
+        if pair.id in kept
+    ]
 
 
 def _row(number: int, row: Mapping[str, Any]) -> bytes:

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from datagen.config import FinetuneConfig
 from datagen.errors import InputError, UsageError
-from datagen.training.exports import axolotl, export_config, llama_factory
+from datagen.models import Message
+from datagen.training.encode import Example
+from datagen.training.exports import axolotl, chats, export_config, llama_factory
 from datagen.training.presets import load_preset, shipped_presets
+from datagen.training.rows import Pair
 
 ROWS = [
     {"messages": [{"role": "user", "content": "Wörter?"}, {"role": "assistant", "content": "ja\n"}], "id": "a"},
@@ -114,3 +117,11 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
         export_config("unsloth", FinetuneConfig(model="a/b"), ROWS, tmp_path)
     with pytest.raises(InputError, match="row 1 has no messages"):
         export_config("axolotl", FinetuneConfig(model="a/b"), [ROWS[0], {"text": "x"}], tmp_path)
+
+
+def test_rows_that_were_dropped_are_not_exported():
+    """Only pairs that became examples are rows, as the messages that a trainer reads; text alone stays text."""
+    pairs = [Pair("a", (Message("user", "q"),), "r"), Pair("b", (Message("user", "long"),), "x"), Pair("c", (), "t")]
+    examples = [Example("a", (1, 2), 1), Example("c", (3,), 0)]
+    asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}]
+    assert chats(pairs, examples) == [{"messages": asked}, {"text": "t"}]
