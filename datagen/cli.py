@@ -37,13 +37,16 @@ from datagen.evaluation.show import shown
 from datagen.flags import Formatter, Parser, add_flags, collect
 from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.hub import push as push_to_hub
+from datagen.hub import push_model
 from datagen.licenses import check_license
 from datagen.models import Row
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
 from datagen.store import Report, read_reports, read_status
 from datagen.tables import iter_rows
+from datagen.training.exports import EXPORTS
 from datagen.training.presets import load_preset, shipped_presets
 from datagen.training.session import MODEL, Task, preflight, prepare
+from datagen.training.session import export as export_training
 from datagen.training.session import finetune as train
 
 DEFAULT_RUN = "runs/default"
@@ -116,11 +119,14 @@ def export(args: argparse.Namespace) -> None:
 
 
 def push(args: argparse.Namespace) -> None:
-    """Publishes the exported folder in one commit."""
+    """Publishes the exported folder, or a model's, in one commit."""
     folder = Path(args.run) / "dataset"
-    if not (folder / "README.md").is_file():
+    if args.model:
+        pushed = push_model(Path(args.model), args.repo, private=args.private, message=args.message)
+    elif (folder / "README.md").is_file():
+        pushed = push_to_hub(folder, args.repo, private=args.private, message=args.message)
+    else:
         raise InputError("nothing was exported", where=str(folder), hint=f"Run: datagen export --run {args.run}")
-    pushed = push_to_hub(folder, args.repo, private=args.private, message=args.message)
     print(pushed.url)
     if pushed.message:
         say(pushed.message)
@@ -200,10 +206,14 @@ def finetune(args: argparse.Namespace) -> None:
     """Fine-tunes every weight of a model on the rows of a run, or of a table."""
     flags = collect(args)
     config = load_preset(args.preset, flags.get("finetune", {}))
+    check_license(config.license)
     out = Path(args.out or f"models/{_slug(args.source)}")
     task = Task(args.source, out, config, build(RunConfig, {}, flags.get("run", {})), args.typed)
     if args.dry_run:
         print(preflight(prepare(task), config, colour=sys.stdout.isatty()))
+        return
+    if args.export:
+        print(f"config  {export_training(task, args.export)}")
         return
     report = train(task, say, colour=sys.stderr.isatty())
     first, last = report["losses"]
@@ -266,8 +276,8 @@ COMMANDS: Mapping[str, Command] = {
         (("export", ExportConfig, ()),),
     ),
     "push": Command(
-        push, "Publish the exported data set on the Hugging Face Hub as one commit.",
-        "datagen push me/my-set --private",
+        push, "Publish the exported data set, or a tuned model, on the Hugging Face Hub as one commit.",
+        "datagen push me/my-set --private · datagen push me/my-model --model models/demo/model",
     ),
     "run": Command(
         run, "Run a recipe: every stage in order. Killed, it goes on when run again.",
@@ -327,7 +337,7 @@ _STEPS = {
 }  # fmt: skip
 _ROLES = {"judge": "model that judges, with --judge"}
 _POSITIONAL = {
-    "push": "NAME/DATASET ", "run": "RECIPE ", "dedup": "[TABLE] ", "decontaminate": "[TABLE] ",
+    "push": "NAME/REPO ", "run": "RECIPE ", "dedup": "[TABLE] ", "decontaminate": "[TABLE] ",
     "compare": "A B [C ...] ", "finetune": "RUN|TABLE ",
 }  # fmt: skip
 _OF_TABLES = ("dedup", "decontaminate")
@@ -339,9 +349,11 @@ _ALONE = ("doctor", "eval", "compare", "finetune")
 def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
     """The flags that are no settings: where the run lies, and what only this command takes."""
     if name == "push":
-        parser.add_argument("repo", metavar="NAME/DATASET", help="where on the Hub")
-        parser.add_argument("--private", action="store_true", help="make a new data set private")
-        parser.add_argument("--message", default="Upload data set", metavar="TEXT", help="message of the commit")
+        parser.add_argument("repo", metavar="NAME/REPO", help="where on the Hub")
+        text = "publish this model instead, as `datagen finetune` left it: models/NAME/model"
+        parser.add_argument("--model", default="", metavar="FOLDER", help=text)
+        parser.add_argument("--private", action="store_true", help="make a new repository private")
+        parser.add_argument("--message", default="Upload with datagen", metavar="TEXT", help="message of the commit")
     if name == "run":
         text = "go on until N verified, decontaminated rows are there"
         parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file")
@@ -367,6 +379,8 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--preset", default="", metavar="NAME", help=text)
         parser.add_argument("--out", default="", metavar="DIR", help="folder to write (models/SOURCE)")
         parser.add_argument("--dry-run", action="store_true", help="show one row, the checks and the costs, and stop")
+        text = f"train nothing; write rows and settings for another trainer: {', '.join(EXPORTS)}"
+        parser.add_argument("--export", default="", choices=tuple(EXPORTS), metavar="TRAINER", help=text)
     if name == "eval":
         parser.add_argument("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)")
     if name not in _ALONE:

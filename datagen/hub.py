@@ -1,4 +1,4 @@
-"""Pushes a data set folder to the Hugging Face Hub as one commit.
+"""Pushes the folder of a data set or of a model to the Hugging Face Hub as one commit.
 
 Whatever goes wrong there leaves this module as a HubError of one line; the token is in none of them.
 """
@@ -21,7 +21,7 @@ from datagen.errors import HubError, InputError, UsageError
 from datagen.licenses import check_license
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, DatasetInfo, HfApi, ModelInfo
 
 Answer = TypeVar("Answer")
 
@@ -30,9 +30,6 @@ WAITS = (1.0, 5.0)
 """Seconds before the second and the third try of a push that the Hub or the network broke off."""
 
 _REPO = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}(?<![.-])(?<!\.git)", re.ASCII)
-_SHARD = re.compile(
-    rf"(?:{'|'.join(Path(path).parent.name for path in CONFIGS.values())})/train-\d{{5}}-of-\d{{5}}\.parquet"
-)
 _ADVICE = {
     400: "Correct what it names and push again",
     401: "Log in with `hf auth login`, or set HF_TOKEN to a token that may write",
@@ -47,8 +44,42 @@ _AGAIN = "Run the same command again; files that have arrived are not sent twice
 
 
 @dataclass(frozen=True, slots=True)
+class _Kind:
+    """What tells a repository of data from one of a model: the Hub's name for it, ours, and its shards.
+
+    `shard` matches the files that a later push replaces or deletes; a folder without any is refused with `missing` and
+    `make`. `unlicensed` is what to do about a card without a licence.
+    """
+
+    hub: str
+    name: str
+    example: str
+    shard: re.Pattern[str]
+    missing: str
+    make: str
+    unlicensed: str
+
+
+_DATASET = _Kind(
+    "dataset", "data set", "NAME/DATASET, such as ada/python-questions",
+    re.compile(
+        rf"(?:{'|'.join(Path(path).parent.name for path in CONFIGS.values())})/train-\d{{5}}-of-\d{{5}}\.parquet"
+    ),
+    "holds no exported data set", "Run `datagen export` first",
+    "Choose one: run `datagen export --license apache-2.0`, or add `license:` to a card that you edited",
+)  # fmt: skip
+_MODEL = _Kind(
+    "model", "model", "NAME/MODEL, such as ada/python-7b",
+    re.compile(r"model(?:-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"),
+    "holds no saved model and card", "Give the folder `model` that `datagen finetune` wrote",
+    "Choose one that the base model's licence allows: `license: NAME` in the card's front matter, or "
+    "`datagen finetune --license NAME` next time",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Pushed:
-    """The address of the data set, and what the user should know (empty: nothing). Prints as the address."""
+    """The address of the repository, and what the user should know (empty: nothing). Prints as the address."""
 
     url: str
     message: str = ""
@@ -73,22 +104,43 @@ def push(
     made, `private` if asked. The token is that of `hf auth login` or HF_TOKEN. Raises UsageError for a malformed name
     or a card without a licence, InputError for a folder that is no data set, HubError for everything on the way.
     """
-    _check(folder, repo)
+    return _push(_DATASET, folder, repo, private, revision, message, wait)
+
+
+def push_model(
+    folder: Path,
+    repo: str,
+    *,
+    private: bool = False,
+    message: str = "Upload model tuned with datagen",
+    wait: Callable[[float], None] = time.sleep,
+) -> Pushed:
+    """Makes the model `repo` ("NAME/MODEL") hold what `folder` holds: weights, tokenizer and card, in one commit.
+
+    As `push`, in everything; the shards are those of weights.
+    """
+    return _push(_MODEL, folder, repo, private, "main", message, wait)
+
+
+def _push(
+    kind: _Kind, folder: Path, repo: str, private: bool, revision: str, message: str, wait: Callable[[float], None]
+) -> Pushed:
+    _check(kind, folder, repo)
     token = _token(repo)
     with _one_line(repo, token):
         api = _api(token)
-        return _retried(lambda: _push_once(api, folder, repo, private, revision, message), wait)
+        return _retried(lambda: _push_once(kind, api, folder, repo, private, revision, message), wait)
 
 
-def _check(folder: Path, repo: str) -> None:
+def _check(kind: _Kind, folder: Path, repo: str) -> None:
     if not _REPO.fullmatch(repo):
-        raise UsageError(f"{repo!r} is no name of a data set", hint="Give NAME/DATASET, such as ada/python-questions")
-    if not (folder / CARD).is_file() or not any(_SHARD.fullmatch(name) for name in _files(folder)):
-        raise InputError("holds no exported data set", where=str(folder), hint="Run `datagen export` first")
+        raise UsageError(f"{repo!r} is no name of a {kind.name}", hint=f"Give {kind.example}")
+    if not (folder / CARD).is_file() or not any(kind.shard.fullmatch(name) for name in _files(folder)):
+        raise InputError(kind.missing, where=str(folder), hint=kind.make)
     chosen = license_of((folder / CARD).read_text(encoding="utf-8", errors="replace"))
     if not chosen:
-        hint = "Choose one: run `datagen export --license apache-2.0`, or add `license:` to a card that you edited"
-        raise UsageError("the card names no licence, and none is guessed", where=str(folder / CARD), hint=hint)
+        what = "the card names no licence, and none is guessed"
+        raise UsageError(what, where=str(folder / CARD), hint=kind.unlicensed)
     check_license(chosen)
 
 
@@ -121,32 +173,34 @@ def _api(token: str) -> HfApi:
     return HfApi(token=token)
 
 
-def _push_once(api: HfApi, folder: Path, repo: str, private: bool, revision: str, message: str) -> Pushed:
+def _push_once(kind: _Kind, api: HfApi, folder: Path, repo: str, private: bool, revision: str, message: str) -> Pushed:
     """One try. It starts from what the Hub holds now, so a try after a lost answer changes nothing twice."""
-    url = api.create_repo(repo, repo_type="dataset", private=private or None, exist_ok=True)
+    url = api.create_repo(repo, repo_type=kind.hub, private=private or None, exist_ok=True)
     if revision != "main":
-        api.create_branch(repo, branch=revision, repo_type="dataset", exist_ok=True)
-    there = api.dataset_info(repo, revision=revision)
+        api.create_branch(repo, branch=revision, repo_type=kind.hub, exist_ok=True)
+    there: DatasetInfo | ModelInfo = (
+        api.model_info(repo, revision=revision) if kind is _MODEL else api.dataset_info(repo, revision=revision)
+    )
     if private and not there.private:
         hint = "Make it private in its settings on the Hub, or push without --private"
         raise HubError(f"{repo} exists already and is public; nothing was pushed", hint=hint)
     remote = {sibling.rfilename for sibling in there.siblings or ()}
-    keep = CARD in remote and _edited_there(api, repo, there.sha, folder)
+    keep = CARD in remote and _edited_there(kind, api, repo, there.sha, folder)
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *_additions(folder, keep),
-        *_deletions(folder, remote, keep),
+        *_deletions(kind, folder, remote, keep),
     ]
     api.create_commit(
-        repo, operations, commit_message=message, repo_type="dataset", revision=revision, parent_commit=there.sha
+        repo, operations, commit_message=message, repo_type=kind.hub, revision=revision, parent_commit=there.sha
     )
     kept = f"the card of {repo} was edited on the Hub and is kept; the new card is {NEW_CARD} beside it"
     return Pushed(str(url), kept if keep else "")
 
 
-def _edited_there(api: HfApi, repo: str, sha: str | None, folder: Path) -> bool:
+def _edited_there(kind: _Kind, api: HfApi, repo: str, sha: str | None, folder: Path) -> bool:
     """Whether the card on the Hub holds words that are neither ours nor in the folder's card."""
     with TemporaryDirectory() as cache:
-        path = api.hf_hub_download(repo, CARD, repo_type="dataset", revision=sha, cache_dir=cache)
+        path = api.hf_hub_download(repo, CARD, repo_type=kind.hub, revision=sha, cache_dir=cache)
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     here = (folder / CARD).read_text(encoding="utf-8", errors="replace")
     return not (is_generated(text) or is_blank(text) or text == here)
@@ -159,11 +213,11 @@ def _additions(folder: Path, keep: bool) -> list[CommitOperationAdd]:
     return [CommitOperationAdd(there, folder / here) for here, there in names.items()]
 
 
-def _deletions(folder: Path, remote: set[str], keep: bool) -> list[CommitOperationDelete]:
+def _deletions(kind: _Kind, folder: Path, remote: set[str], keep: bool) -> list[CommitOperationDelete]:
     """What earlier pushes left behind: shards of other counts, and a waiting card that no longer waits."""
     from huggingface_hub import CommitOperationDelete
 
-    stale = {name for name in remote if _SHARD.fullmatch(name)} - set(_files(folder))
+    stale = {name for name in remote if kind.shard.fullmatch(name)} - set(_files(folder))
     stale |= {NEW_CARD} & remote if not keep else set()
     return [CommitOperationDelete(name) for name in sorted(stale)]
 

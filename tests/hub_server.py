@@ -22,7 +22,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 CUT, LOST = -1, -2
-LFS_SUFFIX = ".parquet"
+LFS_SUFFIX = (".parquet", ".safetensors")
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Commit:
 
 @dataclass
 class Repo:
-    """A data set repository: branches of commits, oldest first."""
+    """A repository of a data set or a model: branches of commits, oldest first."""
 
     private: bool
     branches: dict[str, list[Commit]]
@@ -125,7 +125,7 @@ class HubServer:
 def _create(hub: HubServer, _: dict[str, str], body: bytes) -> Answer:
     asked = json.loads(body)
     name = f"{asked['organization']}/{asked['name']}"
-    url = {"url": f"{hub.url}/datasets/{name}"}
+    url = {"url": f"{hub.url}/{'datasets/' * (asked.get('type') == 'dataset')}{name}"}
     if name in hub.repos:
         return Answer(409, {"error": "You already created this dataset repo", **url})
     hub.add(name, {}, private=asked.get("visibility") == "private" or asked.get("private") is True)
@@ -221,7 +221,7 @@ def _commit(hub: HubServer, at: dict[str, str], body: bytes) -> Answer:
         if refusal := _apply(hub, tree, line["key"], line["value"]):
             return refusal
     branch.append(Commit(_oid(branch[-1].oid, str(sorted(tree))), header["summary"], tree))
-    url = f"{hub.url}/datasets/{at['repo']}/commit/{branch[-1].oid}"
+    url = f"{hub.url}/{'datasets/' * (at['kind'] == 'datasets')}{at['repo']}/commit/{branch[-1].oid}"
     return Answer(200, {"success": True, "commitUrl": url, "commitOid": branch[-1].oid})
 
 
@@ -257,18 +257,20 @@ def _nothing(_hub: HubServer, _: dict[str, str], _body: bytes) -> Answer:
 
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
 _AT = r"(?P<revision>[^/]+)"
+_API = rf"/api/(?P<kind>datasets|models)/{_REPO}"
+_HERE = rf"/(?:datasets/)?{_REPO}"
 ROUTES: list[tuple[str, str, str, Callable[[HubServer, dict[str, str], bytes], Answer]]] = [
     ("create", "POST", r"/api/repos/create", _create),
     ("validate", "POST", r"/api/validate-yaml", _yaml),
-    ("branch", "POST", rf"/api/datasets/{_REPO}/branch/{_AT}", _branch),
-    ("info", "GET", rf"/api/datasets/{_REPO}(/revision/{_AT})?", _info),
-    ("tree", "GET", rf"/api/datasets/{_REPO}/tree/{_AT}(?P<path>/.*)?", _tree),
-    ("paths", "POST", rf"/api/datasets/{_REPO}/paths-info/{_AT}", _paths),
-    ("preupload", "POST", rf"/api/datasets/{_REPO}/preupload/{_AT}", _preupload),
-    ("batch", "POST", rf"/datasets/{_REPO}\.git/info/lfs/objects/batch", _batch),
+    ("branch", "POST", rf"{_API}/branch/{_AT}", _branch),
+    ("info", "GET", rf"{_API}(/revision/{_AT})?", _info),
+    ("tree", "GET", rf"{_API}/tree/{_AT}(?P<path>/.*)?", _tree),
+    ("paths", "POST", rf"{_API}/paths-info/{_AT}", _paths),
+    ("preupload", "POST", rf"{_API}/preupload/{_AT}", _preupload),
+    ("batch", "POST", rf"{_HERE}\.git/info/lfs/objects/batch", _batch),
     ("blob", "PUT", r"/blob/(?P<oid>[0-9a-f]{64})", _blob),
-    ("commit", "POST", rf"/api/datasets/{_REPO}/commit/{_AT}", _commit),
-    ("resolve", "GET HEAD", rf"/datasets/{_REPO}/resolve/{_AT}/(?P<path>.+)", _resolve),
+    ("commit", "POST", rf"{_API}/commit/{_AT}", _commit),
+    ("resolve", "GET HEAD", rf"{_HERE}/resolve/{_AT}/(?P<path>.+)", _resolve),
     ("other", "GET HEAD POST PUT", r".*", _nothing),
 ]
 

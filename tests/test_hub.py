@@ -14,8 +14,8 @@ import pytest
 from hub_server import CUT, LOST, HubServer
 
 from datagen.card import stamp
-from datagen.errors import UsageError
-from datagen.hub import push
+from datagen.errors import InputError, UsageError
+from datagen.hub import push, push_model
 
 REPO = "ada/python-questions"
 FRONT = "---\nlicense: apache-2.0\n---\n\n"
@@ -24,9 +24,10 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from datagen.errors import DatagenError
-from datagen.hub import push
+from datagen import hub
 try:
-    done = push(Path(sys.argv[1]), sys.argv[2], wait=lambda seconds: None, **json.loads(sys.argv[3]))
+    push, options = getattr(hub, sys.argv[4]), json.loads(sys.argv[3])
+    done = push(Path(sys.argv[1]), sys.argv[2], wait=lambda seconds: None, **options)
 except DatagenError as error:
     print(error)
     sys.exit(error.exit_code)
@@ -58,8 +59,10 @@ def environment(hub: HubServer, home: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def run_push(hub: HubServer, folder: Path, repo: str = REPO, env: dict[str, str] | None = None, **options) -> Result:
-    command = [sys.executable, "-c", SCRIPT, str(folder), repo, json.dumps(options)]
+def run_push(
+    hub: HubServer, folder: Path, repo: str = REPO, env: dict[str, str] | None = None, how: str = "push", **options
+) -> Result:
+    command = [sys.executable, "-c", SCRIPT, str(folder), repo, json.dumps(options), how]
     env = environment(hub, folder.parent) | (env or {})
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert hub.token not in done.stdout + done.stderr
@@ -83,6 +86,15 @@ FILES = {
     "data/train-00000-of-00002.parquet": b"PAR1 first shard" * 50,
     "data/train-00001-of-00002.parquet": b"PAR1 second shard" * 50,
     "rejected/train-00000-of-00001.parquet": b"PAR1 rejected" * 50,
+}
+
+MODEL = {
+    "README.md": stamp(f"{FRONT}# A model\n").encode(),
+    "config.json": b"{}",
+    "model-00001-of-00002.safetensors": b"first weights" * 50,
+    "model-00002-of-00002.safetensors": b"second weights" * 50,
+    "model.safetensors.index.json": b"{}",
+    "tokenizer.json": b"{}",
 }
 
 
@@ -288,3 +300,42 @@ def test_push_without_licence_is_refused(folder):
     (folder / "README.md").write_text(stamp("---\nlanguage:\n- en\n---\n\n# Questions\n"), encoding="utf-8")
     with pytest.raises(UsageError, match=r"--license apache-2\.0"):
         push(folder, REPO)
+
+
+def test_model_is_pushed_as_one_commit_of_identical_files(hub, tmp_path):
+    """A model's folder becomes a model repository with every file, byte for byte, in one commit."""
+    folder = write(tmp_path / "model", MODEL | {".cache/x": b"1"})
+    done = run_push(hub, folder, "ada/python-7b", how="push_model", private=True)
+    assert done.url == f"{hub.url}/ada/python-7b"
+    assert hub.repos["ada/python-7b"].files() == MODEL
+    assert hub.repos["ada/python-7b"].private and len(hub.repos["ada/python-7b"].branches["main"]) == 2
+
+
+def test_second_push_of_a_model_deletes_stale_weights(hub, tmp_path):
+    """Weights in other shards than before replace those in the same commit; a card edited on the Hub stays."""
+    edited = MODEL["README.md"] + b"by hand"
+    hub.add("ada/python-7b", MODEL | {"README.md": edited, "eval.txt": b"by hand"})
+    single = {name: MODEL[name] for name in ("README.md", "config.json", "tokenizer.json")}
+    single["model.safetensors"] = b"all weights" * 90
+    done = run_push(hub, write(tmp_path / "model", single), "ada/python-7b", how="push_model")
+    there = single | {"README.md": edited, "README.new.md": single["README.md"], "eval.txt": b"by hand"}
+    assert hub.repos["ada/python-7b"].files() == there
+    assert "README.new.md" in done.message
+
+
+def test_model_that_fails_to_arrive_is_one_line(hub, tmp_path):
+    """A Hub that refuses weights gives one line with what to do, exit code 8, and nothing half published."""
+    hub.fail("blob", 403, times=9)
+    done = run_push(hub, write(tmp_path / "model", MODEL), "ada/python-7b", how="push_model")
+    assert done.code == 8 and "403" in done.error and "hf auth login" in done.error
+    assert hub.repos["ada/python-7b"].files() == {}
+
+
+def test_model_without_weights_or_licence_is_refused(tmp_path):
+    """A folder without weights names the one to give; a card without a licence says where one belongs."""
+    with pytest.raises(UsageError, match="Give NAME/MODEL"):
+        push_model(write(tmp_path / "a", MODEL), "python-7b")
+    with pytest.raises(InputError, match="`datagen finetune` wrote"):
+        push_model(write(tmp_path / "b", {"README.md": MODEL["README.md"]}), "ada/python-7b")
+    with pytest.raises(UsageError, match="the card's front matter"):
+        push_model(write(tmp_path / "c", MODEL | {"README.md": b"# A model"}), "ada/python-7b")

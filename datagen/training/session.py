@@ -33,6 +33,7 @@ from datagen.store import RunFolder, environment
 from datagen.training import launch
 from datagen.training.card import TuneFacts, model_card
 from datagen.training.encode import Encoded, Encoder, Example, encode_all, open_encoder, padding_token
+from datagen.training.exports import chats, export_config
 from datagen.training.mix import drawn, rehearsal_tokens
 from datagen.training.preflight import Preflight, check, shown
 from datagen.training.rows import Load, Source, read_source, rehearsals
@@ -157,6 +158,22 @@ def _devices() -> tuple[str, int]:
 def preflight(prepared: Prepared, config: FinetuneConfig, *, colour: bool = False) -> str:
     """What was found, for people."""
     return shown(prepared.found, prepared.encoder, config, colour=colour)
+
+
+def export(task: Task, kind: str, *, load: Load = None) -> Path:
+    """Writes the same fine-tune for another trainer (exports.EXPORTS) into `task.out`/KIND; the config's path.
+
+    The rows are those that would be trained, rehearsal last. Errors as of `prepare` and `export_config`.
+    """
+    prepared = prepare(task, load=load)
+    found, start = prepared.found, 0
+    rows: list[dict[str, Any]] = []
+    own = len(prepared.examples) - sum(count for _, count, _ in found.mixed)
+    for name, count in ((task.source, own), *((name, count) for name, count, _ in found.mixed)):
+        source = prepared.source if not start else read_source(name, load=load)
+        rows += chats(source.pairs, prepared.examples[start : start + count])
+        start += count
+    return export_config(kind, task.config, rows, task.out / kind)
 
 
 def finetune(task: Task, say: Say, *, load: Load = None, colour: bool = False) -> dict[str, Any]:
