@@ -222,7 +222,7 @@ def _train(task: Task, prepared: Prepared, stage: Path, say: Say) -> None:
     work = Work(
         model=str(prepared.base.resolve()), data=str(stage / "data"), folder=str(stage), out=str(task.out / MODEL),
         config=task.config, schedule=prepared.plan.schedule, seed=task.run.seed,
-        padding=padding_token(prepared.encoder.tokenizer, prepared.encoder.ends),
+        padding=padding_token(prepared.encoder.tokenizer, prepared.encoder.ends), template=prepared.encoder.template,
     )  # fmt: skip
     if prepared.processes == 1 and launch.resolved(task.config, _devices()[1])[0] == "single":
         train(work, say)

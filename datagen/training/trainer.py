@@ -48,6 +48,8 @@ class Work:
     schedule: Schedule
     seed: int
     padding: int
+    template: str = ""
+    """The chat template that the rows were rendered with, saved with the model; "" leaves the base model's."""
 
 
 def train(work: Work, say: Callable[[str], None]) -> None:
@@ -99,6 +101,7 @@ def _trainer(work: Work) -> Any:
     config = work.config
     tokenizer = AutoTokenizer.from_pretrained(work.model, trust_remote_code=config.trust_remote_code)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(work.padding)
+    tokenizer.chat_template = work.template or tokenizer.chat_template
     arguments = SFTConfig(**_arguments(work))  # before the model: ZeRO-3 has to know before weights are made
     model = _model(work)
     optimizer = _muon(model, config) if config.optimizer == "muon" else None

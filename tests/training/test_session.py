@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from transformers import AutoTokenizer
 
 from datagen.cli import main
 from datagen.errors import InputError, MissingDependency, SettingsChanged, UsageError
@@ -134,6 +135,15 @@ def test_a_mistake_is_one_line_that_says_what_to_do(command, tmp_path, capsys, c
     assert code == error.exit_code if error else code > 0
     assert words in told
     assert "Traceback" not in told
+
+
+def test_a_given_template_is_saved_with_the_model(command, tmp_path):
+    """A model that learnt a format brings it: the next engine that loads it asks in that format."""
+    template = tmp_path / "plain.jinja"
+    template.write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    assert main(command(tmp_path / "out", "--chat-template", str(template), "--max-steps", "1")) == 0
+    saved = AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
+    assert saved.chat_template == template.read_text()
 
 
 def test_no_model_is_an_error_that_says_so(table, capsys):
