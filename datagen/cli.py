@@ -379,7 +379,7 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--preset", default="", metavar="NAME", help=text)
         parser.add_argument("--out", default="", metavar="DIR", help="folder to write (models/SOURCE)")
         parser.add_argument("--dry-run", action="store_true", help="show one row, the checks and the costs, and stop")
-        text = f"train nothing; write rows and settings for another trainer: {', '.join(EXPORTS)}"
+        text = f"train nothing; write rows and a config for {' or '.join(EXPORTS)}"
         parser.add_argument("--export", default="", choices=tuple(EXPORTS), metavar="TRAINER", help=text)
     if name == "eval":
         parser.add_argument("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)")

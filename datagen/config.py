@@ -223,7 +223,7 @@ class FinetuneConfig:
     chat_template: str = setting("", "Jinja file; none: plain text (default: the tokenizer's)", metavar="FILE")
     form: str = setting(
         "messages",
-        "what is learnt: messages (question and answer, as published) or solver (the run's own prompt for solutions)",
+        "messages (as published), or solver (the run's own prompt for solutions)",
         choices=("messages", "solver"), metavar="WHICH",
     )  # fmt: skip
     loss: str = setting(
@@ -245,20 +245,22 @@ class FinetuneConfig:
         "cosine", "decay of the learning rate: cosine, linear, constant", choices=("cosine", "linear", "constant"),
         metavar="WHICH",
     )  # fmt: skip
-    final_share: float = setting(0.0, "cosine: where it ends, as a share of the peak", at_least=0, at_most=1)
+    final_share: float = setting(
+        0.0, "cosine: where it ends, as a share of the peak", flag=False, at_least=0, at_most=1
+    )
     warm_up: float = setting(0.03, "steps of linear warm-up; under 1: a share of all steps", at_least=0)
     optimizer: str = setting(
         "adamw",
-        "adamw (fused on a GPU), adamw-8bit, adafactor, muon (matrices; AdamW for the rest)",
+        "adamw, adamw-8bit, adafactor, muon (matrices; AdamW for the rest)",
         choices=("adamw", "adamw-8bit", "adafactor", "muon"), metavar="NAME",
     )  # fmt: skip
     beta1: float = setting(0.9, "AdamW's first beta", flag=False, at_least=0, at_most=1)
     beta2: float = setting(0.95, "AdamW's second beta", flag=False, at_least=0, at_most=1)
-    weight_decay: float = setting(0.0, "decoupled weight decay", at_least=0)
-    max_grad_norm: float = setting(1.0, "norm at which gradients are clipped; 0: never", at_least=0)
+    weight_decay: float = setting(0.0, "decoupled weight decay", flag=False, at_least=0)
+    max_grad_norm: float = setting(1.0, "norm at which gradients are clipped; 0: never", flag=False, at_least=0)
     precision: str = setting(
         "mixed",
-        "mixed (bfloat16, weights and optimizer in float32), bfloat16 (all), float32 (all)",
+        "mixed (weights and optimizer in float32), bfloat16, float32",
         choices=("mixed", "bfloat16", "float32"), metavar="WHICH",
     )  # fmt: skip
     activation_checkpointing: str = setting(

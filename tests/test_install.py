@@ -74,3 +74,11 @@ def test_wheel_takes_no_general_names(wheel):
     """The wheel's top level is datagen and sandbox: no prompts, data, tests or docs land among other packages."""
     top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in top if not name.endswith(".dist-info")} == {"datagen", "sandbox"}
+
+
+@pytest.mark.slow
+def test_wheel_carries_presets_and_accelerate_files(wheel):
+    """Every preset and every file for accelerate of the checkout is in the wheel."""
+    there = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("datagen/training/")}
+    here = [*ROOT.glob("datagen/training/presets/*.toml"), *ROOT.glob("datagen/training/accelerate/*.yaml")]
+    assert len(here) == 11 and {path.relative_to(ROOT).as_posix() for path in here} <= there
