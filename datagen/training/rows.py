@@ -14,7 +14,7 @@ from datagen.models import Drop, Message
 from datagen.prompts import Prompt, load_prompt, prompt_folders
 from datagen.recipe import Recipe, load_recipe
 from datagen.sources import HubTable, read_rows
-from datagen.store import finished_table
+from datagen.store import finished_table, read_report
 
 Load = Callable[[HubTable], pl.DataFrame] | None
 LAST_STAGE = "4-decontaminate"
@@ -57,7 +57,7 @@ def read_source(source: str, form: str = "messages", *, prompts: str = "", load:
     made = [make(str(row.get("id") or number), row) for number, row in enumerate(rows.iter_rows(named=True))]
     kept = tuple(pair for pair in made if pair.completion.strip())
     dropped = tuple(Drop("empty", pair.id) for pair in made if not pair.completion.strip())
-    return Source(_name(source), kept, dropped, _generators(rows, recipe), _benchmarks(recipe))
+    return Source(_name(source), kept, dropped, _generators(rows, recipe), _benchmarks(source, recipe))
 
 
 def _recipe_of(source: str) -> Recipe | None:
@@ -77,8 +77,12 @@ def _generators(rows: pl.DataFrame, recipe: Recipe | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in (*steps, *column) if name))
 
 
-def _benchmarks(recipe: Recipe | None) -> tuple[str, ...]:
-    return recipe.decontaminate.against if recipe else ()
+def _benchmarks(source: str, recipe: Recipe | None) -> tuple[str, ...]:
+    """What the run's rows were really compared with."""
+    report = read_report(Path(source) / LAST_STAGE) if recipe else None
+    missing = report.notes.get("not_checked", ()) if report else ()
+    against = recipe.decontaminate.against if recipe else ()
+    return tuple(name for one in against if (name := one.removesuffix("?")) not in missing)
 
 
 # -- how a row reads -------------------------------------------------------------------------------------------------

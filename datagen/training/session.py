@@ -218,13 +218,14 @@ def _train(task: Task, prepared: Prepared, stage: Path, say: Say) -> None:
 
     if (stage / RESULT).is_file():
         return
+    how = launch.resolved(task.config, _devices()[1])[0]
     write(prepared.plan, stage / "data")
     work = Work(
         model=str(prepared.base.resolve()), data=str(stage / "data"), folder=str(stage), out=str(task.out / MODEL),
-        config=task.config, schedule=prepared.plan.schedule, seed=task.run.seed,
+        config=replace(task.config, distributed=how), schedule=prepared.plan.schedule, seed=task.run.seed,
         padding=padding_token(prepared.encoder.tokenizer, prepared.encoder.ends), template=prepared.encoder.template,
     )  # fmt: skip
-    if prepared.processes == 1 and launch.resolved(task.config, _devices()[1])[0] == "single":
+    if how == "single":
         train(work, say)
         return
     write_json(stage / "job.json", as_json(work))
@@ -287,6 +288,7 @@ def _report(task: Task, prepared: Prepared, result: Mapping[str, Any]) -> dict[s
         "command": task.command,
         "versions": environment()["versions"] | {"datagen": __version__},
         "notes": list(found.warnings),
+        "chat": bool(prepared.encoder.template),
     } | dict(result)
 
 

@@ -103,6 +103,8 @@ def _trainer(work: Work) -> Any:
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(work.padding)
     tokenizer.chat_template = work.template or tokenizer.chat_template
     arguments = SFTConfig(**_arguments(work))  # before the model: ZeRO-3 has to know before weights are made
+    if config.distributed == "single":
+        arguments._n_gpu = 1  # else transformers takes every GPU it sees, by DataParallel
     model = _model(work)
     optimizer = _muon(model, config) if config.optimizer == "muon" else None
     trainer = SFTTrainer(
@@ -151,6 +153,7 @@ def _arguments(work: Work) -> dict[str, Any]:
         "save_steps": config.save_steps or max(1, plan.steps // 10),
         "save_total_limit": config.keep_checkpoints,
         "report_to": config.report_to,
+        "ddp_find_unused_parameters": False,
         "seed": work.seed % 2**32,
         "disable_tqdm": True,
         "dataloader_num_workers": 0,
