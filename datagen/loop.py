@@ -37,6 +37,7 @@ from datagen.tables import read_table, write_frame
 from datagen.training.session import MODEL, Task, finetune
 
 Say = Callable[[str], None]
+Score = Callable[[Path, str, Recipe, Say], dict[str, Finished]]
 BASE, VERIFIED, UNVERIFIED, SEED = "base", "verified", "unverified", "seed"
 COLUMNS = ("id", "question", "solution", "shown_test", "entry_point")
 
@@ -62,11 +63,13 @@ class Closed:
     against: tuple[tuple[str, int, Paired], ...]
 
 
-def close(run: Path, recipe: Recipe, say: Say) -> Closed:
+def close(run: Path, recipe: Recipe, say: Say, *, score: Score | None = None) -> Closed:
     """Trains and scores every arm of every round from a finished run; goes on where it was killed.
 
-    UsageError where the recipe's settings do not make the arms comparable.
+    `score` evaluates a model into a folder (default: `scored`, by the recipe's engine). UsageError where the recipe's
+    settings do not make the arms comparable, InputError where an arm has no rows.
     """
+    score = score or scored
     config = recipe.loop
     if not recipe.finetune.max_steps:
         raise UsageError("arms are compared at equal compute", where="[finetune]", hint="Set max_steps in the recipe")
@@ -75,7 +78,7 @@ def close(run: Path, recipe: Recipe, say: Say) -> Closed:
         raise UsageError("the loop trains the model that made the rows", where="[finetune]", hint=hint)
     home = run / "loop"
     arms: list[Arm] = []
-    scores = {BASE: _scored(home / "round-1" / "eval" / BASE, recipe.finetune.model, recipe, say)}
+    scores = {BASE: score(home / "round-1" / "eval" / BASE, recipe.finetune.model, recipe, say)}
     models = dict.fromkeys(_arms(recipe), recipe.finetune.model)
     for number in range(1, config.rounds + 1):
         folder = home / f"round-{number}"
@@ -83,7 +86,7 @@ def close(run: Path, recipe: Recipe, say: Say) -> Closed:
             made = _trained(folder / arm, rows, models[arm], recipe, say)
             arms.append(Arm(arm, number, made["rows"], made["tokens"], made["steps"], str(folder / arm / MODEL)))
             models[arm] = arms[-1].model
-            scores[f"{arm}/{number}"] = _scored(folder / "eval" / arm, models[arm], recipe, say)
+            scores[f"{arm}/{number}"] = score(folder / "eval" / arm, models[arm], recipe, say)
     done = Closed(tuple(arms), scores, tuple(_pairs(scores, config.rounds, recipe.run.seed)))
     write_json(home / "report.json", report(done))
     return done
@@ -168,7 +171,7 @@ def _trained(out: Path, rows: Path, model: str, recipe: Recipe, say: Say) -> dic
     return finetune(Task(str(rows), out, config, recipe.run, f"datagen run {recipe.name}"), lambda _: None)
 
 
-def _scored(folder: Path, model: str, recipe: Recipe, say: Say) -> dict[str, Finished]:
+def scored(folder: Path, model: str, recipe: Recipe, say: Say) -> dict[str, Finished]:
     """The finished evaluation of a model; asked only where it is not there."""
     config, loop = recipe.engines["solutions"], recipe.loop
     wanted = EvalConfig(benchmarks=loop.benchmarks, n=loop.n, temperature=loop.temperature)
