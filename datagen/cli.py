@@ -283,8 +283,9 @@ COMMANDS: Mapping[str, Command] = {
         run, "Run a recipe: every stage in order. Killed, it goes on when run again.",
         "datagen run demo · datagen run code-llama --target-rows 14000 --license llama2",
         (
-            _OF_QUESTIONS, ("solve", SolveConfig, ("n",)), ("decontaminate", DecontaminateConfig, ("against", "judge")),
-            ("export", ExportConfig, ("license",)), ("loop", LoopConfig, ("rounds",)), _ENGINE, _RUN,
+            _OF_QUESTIONS, ("solve", SolveConfig, ("n", "early_stop")),
+            ("decontaminate", DecontaminateConfig, ("against", "judge")), ("export", ExportConfig, ("license",)),
+            ("loop", LoopConfig, ("rounds",)), _ENGINE, _RUN,
         ),
     ),
     "preview": Command(
@@ -449,8 +450,9 @@ def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:
     print(funnel(read_reports(folder)))
     if sample:
         rows = list(iter_rows(folder / workflow.DECONTAMINATE / "kept.parquet", Row))
-        middling = min(rows, key=lambda row: (abs(row.pass_rate - 0.5), row.id))
-        print(f"\nOne of {len(rows):,} rows, of middling difficulty:\n\n{record(middling)}")
+        middling = min(rows, key=lambda row: (abs((row.pass_rate or 0.0) - 0.5), row.id))
+        which = "rows" if middling.pass_rate is None else "rows, of middling difficulty"
+        print(f"\nOne of {len(rows):,} {which}:\n\n{record(middling)}")
     print(f"\nrun      {folder}")
     if dataset:
         print(f"dataset  {folder / 'dataset'}")

@@ -130,6 +130,8 @@ class SolveConfig:
     test_files: int = setting(3, "consensus: test files pooled", at_least=1)
     min_tests: int = setting(3, "usable tests that a question needs", at_least=1)
     consensus: float = setting(0.4, "consensus: share of candidates that must agree", at_least=0, at_most=1)
+    early_stop: bool = setting(False, "stop at the first candidate that passes: the same rows, fewer tokens")
+    give_up: bool = setting(False, "early stop: drop a question whose tests seem broken before all n are drawn")
     temperature: float | None = setting(None, "temperature of solutions (default: the prompt's)", at_least=0)
     top_p: float | None = setting(None, "nucleus sampling of solutions (default: the prompt's)", at_least=0, at_most=1)
     max_tokens: int | None = setting(None, "tokens of a solution (default: the prompt's)", at_least=1)
@@ -141,6 +143,14 @@ class SolveConfig:
     memory_mb: int = setting(512, "memory that a program may use", at_least=64)
     limit: int = setting(0, "solve only the first N questions; 0: all", shapes=False, at_least=0)
     canary: float = setting(0.3, "least share that must parse after 100 questions", shapes=False, at_least=0, at_most=1)
+
+    def __post_init__(self) -> None:
+        """UsageError for settings that exclude each other."""
+        if self.early_stop and self.tests == "consensus":
+            what = "a consensus counts the votes of all n candidates, so early_stop cannot end before them"
+            raise UsageError(what, hint="Leave out --early-stop, or use --tests plain")
+        if self.give_up and not self.early_stop:
+            raise UsageError("give_up ends a question between waves of candidates", hint="Add --early-stop")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import polars as pl
 
 from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
-from datagen.config import DedupConfig, shaping
+from datagen.config import DedupConfig, SolveConfig, shaping
 from datagen.earlier import INDEX, kept_before
 from datagen.errors import UsageError
 from datagen.files import read_json, write_json
@@ -51,6 +51,7 @@ from datagen.verification import (
     marks,
     used_engines,
 )
+from datagen.waves import Waves
 
 QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
 ORDER = ("prompt_index", "position")
@@ -159,6 +160,7 @@ class Run:
         work = partial(
             solve.solve, engines=SolveEngines(self.engines["tests"], self.engines["solutions"]),
             sandbox=self.sandbox, prompts=prompts, config=config, seed=self.recipe.run.seed,
+            waves=Waves(self.recipe.engines["solutions"].concurrency),
         )  # fmt: skip
         total = min(config.limit or sys.maxsize, count_rows(path))
         ids = [question.id for question in _first(path, total)]
@@ -166,7 +168,7 @@ class Run:
         await self._drive(stage, _first(path, total), lambda item: item.id, work, "solve", canary, total)
         if self.sandbox.level:
             self.folder.update_manifest(sandbox=self.sandbox.level)
-        return finish(stage, Row, ids, candidates=True, figures=_yields)
+        return finish(stage, Row, ids, candidates=True, figures=partial(_yields, config=config))
 
     def _solving(self) -> tuple[SolvePrompts, dict[str, Any]]:
         folders, config = prompt_folders(self.recipe.run.prompts), self.recipe.solve
@@ -354,10 +356,21 @@ def _parsed_well(outcome: Outcome[Any]) -> float:
     return float(not any(drop.reason in unread for drop in outcome.drops))
 
 
-def _yields(outcome: Outcome[Any]) -> dict[str, int]:
-    """What a solve outcome adds to the report's notes: the yield of either way to choose tests."""
+def _yields(outcome: Outcome[Any], config: SolveConfig) -> dict[str, int]:
+    """What a solve outcome adds to the report's notes: the yield of either way to choose tests, what was saved."""
     tried = outcome.attempts
-    return {"passed_plain": int(bool(tried.passed_plain)), "passed_consensus": int(bool(tried.passed_consensus))}
+    passed = {"passed_plain": int(bool(tried.passed_plain)), "passed_consensus": int(bool(tried.passed_consensus))}
+    return passed | (_saved(outcome, config.n) if config.early_stop else {})
+
+
+def _saved(outcome: Outcome[Any], n: int) -> dict[str, int]:
+    """What early stop spared a question: candidates, and the tokens that they would have had at its others' mean."""
+    calls = [call.completion for call in outcome.attempts.calls if call.step.startswith("solutions")]
+    drawn = sum(len(completion.samples) for completion in calls)
+    if not drawn:
+        return {}
+    left, written = n - drawn, sum(completion.completion_tokens for completion in calls)
+    return {"candidates_drawn": drawn, "candidates_saved": left, "tokens_saved": round(written / drawn * left)}
 
 
 def _unique(
