@@ -182,8 +182,9 @@ def _about(facts: CardFacts) -> str:
         f"# {_line(facts.title)}\n\n"
         f"{facts.rows:,} programming questions, each with a Python solution and the unit tests that it passed. "
         f"A model asked the questions, wrote tests for each in a call of their own, then {up_to}{tried} candidate "
-        f"solutions, having seen one of the tests. Every candidate ran against every test in a sandbox; the first that passed all "
-        f"of them is the solution. Near-duplicate questions are left out{overlap}. Made with datagen {facts.version}."
+        f"solutions, having seen one of the tests. Every candidate ran against every test in a sandbox; the first that "
+        f"passed all of them is the solution. Near-duplicate questions are left out{overlap}. Made with datagen "
+        f"{facts.version}."
     )
 
 

@@ -74,6 +74,14 @@ class EngineConfig:
     request_timeout: float = setting(600.0, "server: seconds until a request is retried", shapes=False, flag=False)
     retries: int = setting(5, "server: tries after the first", shapes=False, flag=False, at_least=0)
     replay: str = setting("", "replay: the run folder whose recorded calls answer", shapes=False, metavar="DIR")
+    price_read: float = setting(
+        0.0, "price of a million tokens read, for --max-cost", shapes=False, flag=False, at_least=0
+    )
+    price_written: float = setting(0.0, "price of a million tokens written", shapes=False, flag=False, at_least=0)
+
+
+DEFAULT_TARGET = 1000
+"""Unique questions where neither a count nor a target is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,15 @@ class ExportConfig:
     license: str = setting("", "licence of the data set, like apache-2.0 (asked for, never guessed)")
     title: str = setting("", "name on the data set card")
     shard_rows: int = setting(100_000, "rows of a Parquet shard", at_least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetConfig:
+    """What a run may spend in all its sessions together; reached, it stops cleanly and says how to go on."""
+
+    max_tokens_total: int = setting(0, "stop at so many tokens, read and written; 0: never", shapes=False, at_least=0)
+    max_hours: float = setting(0.0, "stop after so many hours; 0: never", shapes=False, at_least=0)
+    max_cost: float = setting(0.0, "stop at this cost, by the recipe's prices; 0: never", shapes=False, at_least=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
 """A recipe is a TOML file that fixes a whole run: tables run, engine, questions, dedup, solve, decontaminate, export,
+budget
 and, where the loop is closed (loop.py), finetune and loop.
 
 `[engine]` names the model of every step; `[engine.questions]`, `[engine.tests]`, `[engine.solutions]` and
@@ -15,6 +16,7 @@ from typing import Any
 import tomli_w
 
 from datagen.config import (
+    BudgetConfig,
     DecontaminateConfig,
     DedupConfig,
     EngineConfig,
@@ -39,6 +41,7 @@ TABLES: dict[str, type] = {
     "solve": SolveConfig,
     "decontaminate": DecontaminateConfig,
     "export": ExportConfig,
+    "budget": BudgetConfig,
     "finetune": FinetuneConfig,
     "loop": LoopConfig,
 }
@@ -57,6 +60,7 @@ class Recipe:
     solve: SolveConfig
     decontaminate: DecontaminateConfig
     export: ExportConfig
+    budget: BudgetConfig
     finetune: FinetuneConfig
     loop: LoopConfig
 

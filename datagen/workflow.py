@@ -20,7 +20,7 @@ import polars as pl
 
 from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
-from datagen.config import DedupConfig, SolveConfig, shaping
+from datagen.config import DEFAULT_TARGET, DedupConfig, SolveConfig, shaping
 from datagen.earlier import INDEX, kept_before
 from datagen.errors import UsageError
 from datagen.files import read_json, write_json
@@ -35,11 +35,12 @@ from datagen.recipe import Recipe
 from datagen.resources import find, resource
 from datagen.sets import Selection
 from datagen.similarity.index import KeptIndex, save
+from datagen.spending import Meter, check_budget, spent_of
 from datagen.stages import dedup, export, questions, solve
 from datagen.stages.dedup import Deduplicated
 from datagen.stages.export import Exported
 from datagen.stages.solve import SolveEngines, SolvePrompts
-from datagen.store import Report, RunFolder, StageFolder, finished_table
+from datagen.store import Report, RunFolder, StageFolder, finished_table, read_manifest
 from datagen.tables import count_rows, iter_rows, read_table
 from datagen.verification import (
     Verifier,
@@ -56,7 +57,6 @@ from datagen.waves import Waves
 QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
 ORDER = ("prompt_index", "position")
 """The order in which questions were planned: who comes first is kept, whatever is asked for later."""
-DEFAULT_TARGET = 1000
 QUESTIONS_PER_ROW = 16
 """Raw questions for each row of --target-rows at which a run gives up; Code Llama's set took four (section 2.5)."""
 
@@ -237,6 +237,7 @@ class Run:
             stages[f"{DECONTAMINATE}/judge"] = judge_settings(self.recipe, judge_prompt(self.recipe))
         for name, settings in stages.items():
             self.folder.check(name, settings)
+        check_budget(self.recipe.budget, self.recipe.engines)
         load_items(self.recipe.decontaminate)
         if target_rows:
             await self._until(target_rows)
@@ -272,10 +273,14 @@ class Run:
         engine = self.recipe.engines["solutions" if step == "solve" else step]
         count = total if total is not None else len(items)
         progress = Progress(stage.name, stream=sys.stderr, clock=time.monotonic, total=count)
+        meter = Meter(
+            stage.name, self.recipe.budget, self.recipe.engines, before=spent_of(read_manifest(self.folder.path)),
+            save=lambda spent: self.folder.update_manifest(spent={stage.name: spent}), clock=time.monotonic,
+        )  # fmt: skip
         with self.folder.timed(stage.name, time.monotonic):
             await drive(
                 items, work, stage, item_id=item_id, concurrency=engine.concurrency, progress=progress,
-                interrupt=self.interrupt, canary=canary,
+                interrupt=self.interrupt, canary=canary, meter=meter,
             )  # fmt: skip
 
     def _stage(self, name: str, settings: Mapping[str, Any]) -> StageFolder:
