@@ -1,6 +1,5 @@
 """A recipe is a TOML file that fixes a whole run: tables run, engine, questions, dedup, solve, decontaminate, export,
-budget
-and, where the loop is closed (loop.py), finetune and loop.
+budget and, where the loop is closed (loop.py), finetune and loop.
 
 `[engine]` names the model of every step; `[engine.questions]`, `[engine.tests]`, `[engine.solutions]` and
 `[engine.judge]` override it for one. The resolved recipe is written into the run's folder and re-runs as it stands.
