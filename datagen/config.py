@@ -146,7 +146,7 @@ class SolveConfig:
     tests_temperature: float | None = setting(None, "temperature of tests (default: the prompt's)", at_least=0)
     cpu_seconds: float = setting(2.0, "CPU time that a program may use", at_least=0.05)
     first_cpu_seconds: float = setting(
-        0.25, "CPU time of its first try; more only if other candidates show that it takes more", at_least=0.01
+        0.25, "CPU time of its first try; more only if others need more, too", at_least=0.01
     )
     memory_mb: int = setting(512, "memory that a program may use", at_least=64)
     limit: int = setting(0, "solve only the first N questions; 0: all", shapes=False, at_least=0)
