@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-BUSY, IDLE = 0.25, 0.75
+BUSY, IDLE = 0.1, 0.3
 """The chance of being drawn in vain that a candidate may have, on a busy and on an idle engine."""
 
 _PRIOR = 2.0
