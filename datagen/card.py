@@ -30,8 +30,9 @@ COLUMNS = {
     "tests": "the tests it passed, one assert (with what it needs) in each",
     "shown_test": "the one test that the prompt of the candidates showed; the others were hidden",
     "entry_point": "name of the function that the tests call",
-    "n_candidates": "candidates that were tried",
-    "n_passed": "candidates that passed every test",
+    "n_candidates": "candidates that the question could have",
+    "n_tried": "candidates that were tried: all, or with early stop up to the first that passed",
+    "n_passed": "candidates that passed every test; null with early stop, as are the next and difficulty",
     "pass_rate": "n_passed / n_candidates",
     "chosen_index": "which candidate is the solution, counted from 0",
     "difficulty": "difficulty asked for in the prompt of the question",
@@ -176,12 +177,14 @@ def _front_matter(facts: CardFacts) -> str:
 def _about(facts: CardFacts) -> str:
     overlap = ", and so are rows that overlap a benchmark" if facts.benchmarks else ""
     tried = max((step.n for step in facts.steps if step.step == "solutions"), default=facts.sample.n_candidates)
+    up_to = "up to " if facts.sample.n_passed is None else ""
     return (
         f"# {_line(facts.title)}\n\n"
         f"{facts.rows:,} programming questions, each with a Python solution and the unit tests that it passed. "
-        f"A model asked the questions, wrote tests for each in a call of their own, then {tried} candidate solutions, "
-        f"having seen one of the tests. Every candidate ran against every test in a sandbox; the first that passed all "
-        f"of them is the solution. Near-duplicate questions are left out{overlap}. Made with datagen {facts.version}."
+        f"A model asked the questions, wrote tests for each in a call of their own, then {up_to}{tried} candidate "
+        f"solutions, having seen one of the tests. Every candidate ran against every test in a sandbox; the first that "
+        f"passed all of them is the solution. Near-duplicate questions are left out{overlap}. Made with datagen "
+        f"{facts.version}."
     )
 
 
@@ -219,12 +222,16 @@ def _sample(row: Row) -> str:
         "tests": fenced("\n".join(row.tests), "python"),
         "shown_test": fenced(row.shown_test, "python"),
     }
-    flat = [(f"`{name}`", str(getattr(row, name))) for name in COLUMNS if name not in parts and name != "messages"]
+    flat = [(f"`{name}`", _shown(getattr(row, name))) for name in COLUMNS if name not in parts and name != "messages"]
     shown = "\n\n".join(f"`{name}`\n\n{text}" for name, text in parts.items())
     return (
         f"## A row\n\n`messages` holds `question` as the user's turn and `solution`, fenced, as the assistant's.\n\n"
         f"{shown}\n\n{markdown_table(('column', 'value'), flat)}"
     )
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value)
 
 
 def _funnel(stages: Sequence[StageFacts]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from datagen import __version__, decontamination, loop, standalone, workflow
 from datagen.config import (
+    BudgetConfig,
     DecontaminateConfig,
     DedupConfig,
     EngineConfig,
@@ -30,7 +31,7 @@ from datagen.config import (
     build,
 )
 from datagen.doctor import checks, render
-from datagen.errors import ContaminationFound, DatagenError, InputError, Interrupted, UsageError
+from datagen.errors import BudgetReached, ContaminationFound, DatagenError, InputError, Interrupted, UsageError
 from datagen.evaluation.compare import comparison
 from datagen.evaluation.session import evaluate
 from datagen.evaluation.show import shown
@@ -40,6 +41,7 @@ from datagen.hub import push as push_to_hub
 from datagen.hub import push_model
 from datagen.licenses import check_license
 from datagen.models import Row
+from datagen.outlook import told
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
 from datagen.store import Report, read_reports, read_status
 from datagen.tables import iter_rows
@@ -149,6 +151,8 @@ def status(args: argparse.Namespace) -> None:
     for stage in (stage for stage in stages if stage.report is None):
         print(f"{stage.name}: not finished, {stage.done:,} items done, {stage.failed:,} failed")
     conclude(args.run, dataset=(Path(args.run) / "dataset").is_dir())
+    if (Path(args.run) / "recipe.toml").is_file():
+        print("\n".join(told(Path(args.run), load_recipe(Path(args.run) / "recipe.toml", {}))))
 
 
 def preview(args: argparse.Namespace) -> None:
@@ -250,12 +254,13 @@ _ENGINE_OF_EVAL: Flags = (
      "gpu_memory_utilization", "trust_remote_code", "base_url", "concurrency", "replay"),
 )  # fmt: skip
 _RUN: Flags = ("run", RunConfig, ())
+_BUDGET: Flags = ("budget", BudgetConfig, ())
 _OF_QUESTIONS: Flags = ("questions", QuestionsConfig, ("count", "target", "max_generated"))
 
 COMMANDS: Mapping[str, Command] = {
     "questions": Command(
         questions, "Generate questions.", "datagen questions --target 1000",
-        (("questions", QuestionsConfig, ()), _ENGINE, _RUN),
+        (("questions", QuestionsConfig, ()), _BUDGET, _ENGINE, _RUN),
     ),
     "dedup": Command(
         dedup, "Drop exact and near duplicates of a run's questions, or of any table.",
@@ -264,7 +269,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "solve": Command(
         solve, "Write tests, then n candidates; keep the first that passes every test.", "datagen solve --n 10",
-        (("solve", SolveConfig, ()), _ENGINE, _RUN),
+        (("solve", SolveConfig, ()), _BUDGET, _ENGINE, _RUN),
     ),
     "decontaminate": Command(
         decontaminate, "Drop rows of a run, or of any table, that overlap a benchmark.",
@@ -283,8 +288,9 @@ COMMANDS: Mapping[str, Command] = {
         run, "Run a recipe: every stage in order. Killed, it goes on when run again.",
         "datagen run demo · datagen run code-llama --target-rows 14000 --license llama2",
         (
-            _OF_QUESTIONS, ("solve", SolveConfig, ("n",)), ("decontaminate", DecontaminateConfig, ("against", "judge")),
-            ("export", ExportConfig, ("license",)), ("loop", LoopConfig, ("rounds",)), _ENGINE, _RUN,
+            _OF_QUESTIONS, ("solve", SolveConfig, ("n", "early_stop")),
+            ("decontaminate", DecontaminateConfig, ("against", "judge")), ("export", ExportConfig, ("license",)),
+            ("loop", LoopConfig, ("rounds",)), _BUDGET, _ENGINE, _RUN,
         ),
     ),
     "preview": Command(
@@ -342,6 +348,8 @@ _POSITIONAL = {
 }  # fmt: skip
 _OF_TABLES = ("dedup", "decontaminate")
 """The commands that also work on a table of any kind, instead of a run."""
+_SPENDING = ("questions", "solve", "run")
+"""The commands that ask a model, and can say what is left to ask."""
 _ALONE = ("doctor", "eval", "compare", "finetune")
 """Commands that work in no run's folder."""
 
@@ -449,11 +457,30 @@ def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:
     print(funnel(read_reports(folder)))
     if sample:
         rows = list(iter_rows(folder / workflow.DECONTAMINATE / "kept.parquet", Row))
-        middling = min(rows, key=lambda row: (abs(row.pass_rate - 0.5), row.id))
-        print(f"\nOne of {len(rows):,} rows, of middling difficulty:\n\n{record(middling)}")
+        middling = min(rows, key=lambda row: (abs((row.pass_rate or 0.0) - 0.5), row.id))
+        which = "rows" if middling.pass_rate is None else "rows, of middling difficulty"
+        print(f"\nOne of {len(rows):,} {which}:\n\n{record(middling)}")
     print(f"\nrun      {folder}")
     if dataset:
         print(f"dataset  {folder / 'dataset'}")
+
+
+def dry_run(args: argparse.Namespace) -> None:
+    """Prints the resolved settings as a recipe and, in comments, what the rest of the run will take."""
+    recipe = resolve(args)
+    print(recipe.to_toml(), end="")
+    if args.command in _SPENDING:
+        print("\n".join(["", *(f"# {line}" for line in told(Path(args.run), recipe))]))
+
+
+def going_on(argv: Sequence[str], stopped: BudgetReached) -> str:
+    """What to type after a budget is spent: the same command with enough for the rest of the stage."""
+    flags = [*argv]
+    while stopped.flag in flags:
+        place = flags.index(stopped.flag)
+        del flags[place : place + 2]
+    flags = [flag for flag in flags if not flag.startswith(f"{stopped.flag}=")]
+    return f"go on with: {shlex.join(['datagen', *flags, stopped.flag, f'{stopped.enough:.10g}'])}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -465,9 +492,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.run = f"runs/{recipe_path(args.recipe).stem}"
         only_of_tables(args)
         if getattr(args, "dry_run", False) and args.command != "finetune":
-            print(resolve(args).to_toml(), end="")
+            dry_run(args)
         else:
             COMMANDS[args.command].run(args)
+    except BudgetReached as stopped:
+        say(f"datagen: {stopped}\n{going_on(sys.argv[1:] if argv is None else argv, stopped)}")
+        return stopped.exit_code
     except DatagenError as error:
         say(f"datagen: {error}")
         return error.exit_code

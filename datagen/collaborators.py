@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Self
 
 from datagen.config import EngineConfig, RunConfig
@@ -53,10 +54,11 @@ class LazyEngine:
 @asynccontextmanager
 async def opened_engines(configs: Mapping[str, EngineConfig], announce: Announce) -> AsyncIterator[dict[str, Engine]]:
     """An Engine for each step; steps with equal settings share one, and all of them are closed at the end."""
-    loads = dict.fromkeys(configs.values())
+    priceless = {step: replace(config, price_read=0.0, price_written=0.0) for step, config in configs.items()}
+    loads = dict.fromkeys(priceless.values())
     distinct = {config: _lazy(config, 1 / len(loads), announce) for config in loads}
     try:
-        yield {step: distinct[config] for step, config in configs.items()}
+        yield {step: distinct[config] for step, config in priceless.items()}
     finally:
         for engine in distinct.values():
             await engine.close()

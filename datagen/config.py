@@ -74,6 +74,14 @@ class EngineConfig:
     request_timeout: float = setting(600.0, "server: seconds until a request is retried", shapes=False, flag=False)
     retries: int = setting(5, "server: tries after the first", shapes=False, flag=False, at_least=0)
     replay: str = setting("", "replay: the run folder whose recorded calls answer", shapes=False, metavar="DIR")
+    price_read: float = setting(
+        0.0, "price of a million tokens read, for --max-cost", shapes=False, flag=False, at_least=0
+    )
+    price_written: float = setting(0.0, "price of a million tokens written", shapes=False, flag=False, at_least=0)
+
+
+DEFAULT_TARGET = 1000
+"""Unique questions where neither a count nor a target is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +138,27 @@ class SolveConfig:
     test_files: int = setting(3, "consensus: test files pooled", at_least=1)
     min_tests: int = setting(3, "usable tests that a question needs", at_least=1)
     consensus: float = setting(0.4, "consensus: share of candidates that must agree", at_least=0, at_most=1)
+    early_stop: bool = setting(False, "stop at the first candidate that passes: the same rows, fewer tokens")
+    give_up: bool = setting(False, "early stop: drop a question whose tests seem broken before all n are drawn")
     temperature: float | None = setting(None, "temperature of solutions (default: the prompt's)", at_least=0)
     top_p: float | None = setting(None, "nucleus sampling of solutions (default: the prompt's)", at_least=0, at_most=1)
     max_tokens: int | None = setting(None, "tokens of a solution (default: the prompt's)", at_least=1)
     tests_temperature: float | None = setting(None, "temperature of tests (default: the prompt's)", at_least=0)
     cpu_seconds: float = setting(2.0, "CPU time that a program may use", at_least=0.05)
     first_cpu_seconds: float = setting(
-        0.25, "CPU time of its first try; more only if other candidates show that it takes more", at_least=0.01
+        0.25, "CPU time of its first try; more only if others need more, too", at_least=0.01
     )
     memory_mb: int = setting(512, "memory that a program may use", at_least=64)
     limit: int = setting(0, "solve only the first N questions; 0: all", shapes=False, at_least=0)
     canary: float = setting(0.3, "least share that must parse after 100 questions", shapes=False, at_least=0, at_most=1)
+
+    def __post_init__(self) -> None:
+        """UsageError for settings that exclude each other."""
+        if self.early_stop and self.tests == "consensus":
+            what = "a consensus counts the votes of all n candidates, so early_stop cannot end before them"
+            raise UsageError(what, hint="Leave out --early-stop, or use --tests plain")
+        if self.give_up and not self.early_stop:
+            raise UsageError("give_up ends a question between waves of candidates", hint="Add --early-stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +195,15 @@ class ExportConfig:
     license: str = setting("", "licence of the data set, like apache-2.0 (asked for, never guessed)")
     title: str = setting("", "name on the data set card")
     shard_rows: int = setting(100_000, "rows of a Parquet shard", at_least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetConfig:
+    """What a run may spend in all its sessions together; reached, it stops cleanly and says how to go on."""
+
+    max_tokens_total: int = setting(0, "stop at so many tokens, read and written; 0: never", shapes=False, at_least=0)
+    max_hours: float = setting(0.0, "stop after so many hours; 0: never", shapes=False, at_least=0)
+    max_cost: float = setting(0.0, "stop at this cost, by the recipe's prices; 0: never", shapes=False, at_least=0)
 
 
 @dataclass(frozen=True, slots=True)

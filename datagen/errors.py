@@ -14,6 +14,7 @@
     ├── MissingDependency       11   an optional package is not installed
     ├── ContaminationFound      12   rows overlap a benchmark, or may, and --fail-on-contamination was given
     ├── ClusterUnavailable      13   a Ray cluster does not answer, or lost what it worked on
+    ├── BudgetReached           14   --max-tokens-total, --max-hours or --max-cost is spent; what was finished is kept
     └── TrainingFailed          15   the processes that train ended without a model
 
     RequestFailed                    one request to an engine failed; never leaves the pipeline
@@ -114,6 +115,19 @@ class ClusterUnavailable(DatagenError):
     """A Ray cluster does not answer, or lost what it worked on."""
 
     exit_code = 13
+
+
+class BudgetReached(DatagenError):
+    """A budget of tokens, hours or money is spent; what was finished is kept.
+
+    `flag` names the budget, `enough` is what it would have to be for the rest of the stage.
+    """
+
+    exit_code = 14
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", flag: str, enough: float) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.flag, self.enough = flag, enough
 
 
 class TrainingFailed(DatagenError):

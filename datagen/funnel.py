@@ -30,6 +30,8 @@ def notes(report: Report) -> Iterator[str]:
     if yields and report.inputs:
         shares = (f"{count:,} with {way} tests ({count / report.inputs:.0%})" for way, count in yields.items())
         yield f"{report.stage}: questions solved: {', '.join(shares)}"
+    if "candidates_drawn" in report.notes:
+        yield f"{report.stage}: early stop: {_spared(report.notes)}"
     for method, benchmarks in report.notes.get("decontamination", {}).get("methods", {}).items():
         found = ", ".join(f"{name} {counts['rows_hit']:,}" for name, counts in benchmarks.items())
         yield f"{report.stage}: rows that overlap by {method}: {found}"
@@ -93,6 +95,15 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(row) for row in cells)
 
 
+def _spared(figures: Mapping[str, int]) -> str:
+    """What early stop did not draw; its tokens are those that the drawn candidates of the same questions needed."""
+    drawn, saved = figures["candidates_drawn"], figures.get("candidates_saved", 0)
+    return (
+        f"{saved:,} of {drawn + saved:,} candidates not drawn ({saved / (drawn + saved):.0%}), "
+        f"about {figures.get('tokens_saved', 0):,} tokens saved"
+    )
+
+
 def _tokens(reports: Sequence[Report]) -> Iterator[str]:
     read, written = (sum(r.notes.get(f"{kind}_tokens", 0) for r in reports) for kind in ("prompt", "completion"))
     if read or written:
@@ -101,10 +112,12 @@ def _tokens(reports: Sequence[Report]) -> Iterator[str]:
 
 def record(row: Row) -> str:
     """One row of the data set, whole, for reading."""
-    about = (
-        f"id {row.id} · topic {row.topic} · {row.difficulty} · entry point {row.entry_point} · "
-        f"{row.n_passed} of {row.n_candidates} candidates pass · candidate {row.chosen_index} kept"
-    )
+    passed = f"{row.n_passed} of {row.n_candidates} candidates pass" if row.n_passed is not None else ""
+    parts = (
+        f"id {row.id}", f"topic {row.topic}", row.difficulty, f"entry point {row.entry_point}",
+        passed or f"first pass at candidate {row.n_tried} of {row.n_candidates}", f"candidate {row.chosen_index} kept",
+    )  # fmt: skip
+    about = " · ".join(part for part in parts if part)
     tests = "\n".join(row.tests)
     return "\n\n".join((about, row.question, row.solution.rstrip(), f"{tests}\n# the solver saw: {row.shown_test}"))
 

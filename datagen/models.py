@@ -41,6 +41,7 @@ REASONS: dict[str, str] = {
     "tests-no-consensus": "too few tests agree with what the candidates compute",
     "solutions-unparsable": "no candidate held Python code that parses",
     "none-passed": "no candidate passed every test",
+    "given-up": "the tests contradict each other, or no candidate of the first half passed any (--give-up)",
     "flaky": "the candidate passed once and failed under another seed",
     # decontaminate
     "contaminated": "overlaps an item of a benchmark",
@@ -226,7 +227,10 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A verified question-tests-solution triplet, as it is published (docs/dataset.md describes each column)."""
+    """A verified question-tests-solution triplet, as it is published (docs/dataset.md describes each column).
+
+    n_passed, pass_rate and difficulty are None where the search for a solution stopped at the first one (--early-stop).
+    """
 
     messages: tuple[Message, ...]
     id: str
@@ -236,10 +240,11 @@ class Row:
     shown_test: str
     entry_point: str
     n_candidates: int
-    n_passed: int
-    pass_rate: float
+    n_tried: int
+    n_passed: int | None
+    pass_rate: float | None
     chosen_index: int
-    difficulty: str
+    difficulty: str | None
     topic: str
     model: str
     prompt: str

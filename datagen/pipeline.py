@@ -19,6 +19,7 @@ from datagen.interrupt import Interrupt
 from datagen.models import Drop, Outcome, Row
 from datagen.progress import Progress
 from datagen.sets import Selection
+from datagen.spending import Meter
 from datagen.store import Report, StageFolder
 from datagen.tables import CANDIDATES, DROPPED, count_rows, table_writer, write_frame
 from sandbox.contract import SandboxError
@@ -65,17 +66,19 @@ async def drive(
     progress: Progress,
     interrupt: Interrupt,
     canary: Canary | None = None,
+    meter: Meter | None = None,
 ) -> Driven:
     """Runs `work` on every item that the stage's ledger does not hold yet, `concurrency` at once.
 
     `items` is finite and consumed as needed. Each outcome is in the ledger the moment it is there. RequestFailed makes
     the item owed (reason engine-failed) and the rest goes on; whatever else `work` raises stops the run: what is
     finished is kept, what is in flight is cancelled, and the exception comes out (SandboxError as SandboxUnavailable).
+    `meter` counts what is spent; an item that does not fit its budget is not begun, those in flight are finished.
 
-    Raises Interrupted after Ctrl-C if items are left, CanaryStopped, StorageError; ConservationError where an id comes
-    twice or an outcome is not its item's.
+    Raises Interrupted after Ctrl-C if items are left, BudgetReached likewise, CanaryStopped, StorageError;
+    ConservationError where an id comes twice or an outcome is not its item's.
     """
-    run = _Drive(folder, progress, interrupt, _Watch(folder, canary) if canary and canary.floor > 0 else None)
+    run = _Drive(folder, progress, interrupt, _Watch(folder, canary) if canary and canary.floor > 0 else None, meter)
     source = run.owed(items, item_id)
     progress.resume(len(folder.ledger.done))
     try:
@@ -83,8 +86,12 @@ async def drive(
     finally:
         progress.close()
         folder.ledger.sync()
-    if interrupt.draining and (left := sum(1 for _ in source)):
+        if meter:
+            meter.save()
+    if (interrupt.draining or run.full) and (left := sum(1 for _ in source)):
         done = len(folder.ledger.done)
+        if meter and not interrupt.draining:
+            raise meter.reached(folder.path, done, left)
         raise Interrupted(f"Interrupted: {folder.path} has {done} done, {left} to go. Run the same command to go on")
     return Driven(run.done, run.failed, run.skipped)
 
@@ -103,9 +110,12 @@ async def _together(worker: Callable[[], Awaitable[None]], count: int) -> None:
 class _Drive:
     """The state that the workers of one call share: the ledger, the counts, whether to stop."""
 
-    def __init__(self, folder: StageFolder, progress: Progress, interrupt: Interrupt, watch: _Watch | None) -> None:
+    def __init__(
+        self, folder: StageFolder, progress: Progress, interrupt: Interrupt, watch: _Watch | None, meter: Meter | None
+    ) -> None:  # fmt: skip
         self._folder, self._progress, self._interrupt, self._watch = folder, progress, interrupt, watch
-        self._broken = False
+        self._meter, self._in_flight, self._ended = meter, 0, asyncio.Event()
+        self._broken = self.full = False
         self.done = self.failed = self.skipped = 0
 
     def owed(self, items: Iterable[Item], item_id: Callable[[Item], str]) -> Iterator[tuple[str, Item]]:
@@ -123,16 +133,32 @@ class _Drive:
 
     async def worker(self, source: Iterator[tuple[str, Item]], work: Callable[[Item], Awaitable[Outcome[Any]]]) -> None:
         """Takes one item after the other until none is left or the run is to stop."""
-        while not (self._broken or self._interrupt.draining):
+        while await self._room():
             taken = next(source, None)
             if taken is None:
                 return
+            self._in_flight += 1
             try:
                 self._record(taken[0], await _attempt(taken[0], taken[1], work))
             except BaseException:
                 self._broken = True
                 raise
+            finally:
+                self._in_flight -= 1
+                self._ended.set()
+                self._ended = asyncio.Event()
             await asyncio.sleep(0)  # work that never waits would keep signals and the other workers out
+
+    async def _room(self) -> bool:
+        """Whether to take another item; where it does not fit the budget, known once those in flight have ended."""
+        while not (self._broken or self._interrupt.draining):
+            if self._meter is None or self._meter.fits(self._in_flight):
+                return True
+            if self._in_flight == 0:
+                self.full = True
+                return False
+            await self._ended.wait()
+        return False
 
     def _record(self, source_id: str, outcome: Outcome[Any]) -> None:
         if outcome.source_id != source_id:
@@ -143,6 +169,8 @@ class _Drive:
         self.done += outcome.final
         self.failed += not outcome.final
         self._progress.advance(outcome)
+        if self._meter is not None:
+            self._meter.add(outcome)
         if self._watch is not None:
             self._watch.see(outcome)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from datagen import __version__
 from datagen.card import BenchmarkFacts, CardFacts, StageFacts, StepFacts
-from datagen.config import SolveConfig
+from datagen.config import BudgetConfig, SolveConfig
 from datagen.errors import InputError
 from datagen.models import Limits, Row, Sampling
 from datagen.prompts import Prompt
@@ -49,10 +49,16 @@ def card_facts(run: Path, recipe: Recipe, prompts: Mapping[str, Prompt]) -> Card
         sandbox_limits=_limits(recipe.solve),
         seed=recipe.run.seed,
         sample=sample,
-        recipe=recipe.to_toml(),
+        recipe=_unpriced(recipe).to_toml(),
         command=f"datagen run recipe.toml --run runs/{run.name}",
         version=__version__,
     )
+
+
+def _unpriced(recipe: Recipe) -> Recipe:
+    """The recipe without what this run might spend and paid, which is nobody else's."""
+    engines = {step: replace(engine, price_read=0.0, price_written=0.0) for step, engine in recipe.engines.items()}
+    return replace(recipe, engines=engines, budget=BudgetConfig())
 
 
 def _step(step: str, recipe: Recipe, prompt: Prompt) -> StepFacts:

@@ -1,5 +1,5 @@
 """A recipe is a TOML file that fixes a whole run: tables run, engine, questions, dedup, solve, decontaminate, export,
-and, where the loop is closed (loop.py), finetune and loop.
+budget and, where the loop is closed (loop.py), finetune and loop.
 
 `[engine]` names the model of every step; `[engine.questions]`, `[engine.tests]`, `[engine.solutions]` and
 `[engine.judge]` override it for one. The resolved recipe is written into the run's folder and re-runs as it stands.
@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 
 from datagen.config import (
+    BudgetConfig,
     DecontaminateConfig,
     DedupConfig,
     EngineConfig,
@@ -39,6 +40,7 @@ TABLES: dict[str, type] = {
     "solve": SolveConfig,
     "decontaminate": DecontaminateConfig,
     "export": ExportConfig,
+    "budget": BudgetConfig,
     "finetune": FinetuneConfig,
     "loop": LoopConfig,
 }
@@ -57,6 +59,7 @@ class Recipe:
     solve: SolveConfig
     decontaminate: DecontaminateConfig
     export: ExportConfig
+    budget: BudgetConfig
     finetune: FinetuneConfig
     loop: LoopConfig
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from datagen.extract import syntax
 from datagen.extract.tests import subject
@@ -106,3 +107,61 @@ def _is_set(node: ast.expr, sets: set[str]) -> bool:
         case ast.Name(id=name):
             return name in sets
     return False
+
+
+def contradiction(tests: Sequence[str], entry: str) -> tuple[str, str] | None:
+    """Two tests that claim different outcomes of one call, such as `f(1) == 2` and `f(1) == 3`, so that hardly any
+    program passes both; None if there are none.
+
+    Compared are equalities with literals, and truth values. (A result whose own equality holds for everything passes
+    both.)
+    """
+    found: dict[str, list[tuple[str, _Claim]]] = {}
+    for test in tests:
+        claim = _claim(test, entry)
+        if claim is None:
+            continue
+        others = found.setdefault(subject(test, entry), [])
+        for other, theirs in others:
+            if _contradict(claim, theirs):
+                return other, test
+        others.append((test, claim))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a test says of a call: that it equals a value, or only that its truth is that of the value."""
+
+    value: object
+    truth_only: bool = False
+
+
+def _claim(test: str, entry: str) -> _Claim | None:
+    """What the last assert of a test claims; None where that is neither equality with a literal nor a truth value."""
+    tree = syntax.parse(test)
+    if tree is None or not tree.body or not isinstance(tree.body[-1], ast.Assert):
+        return None
+    match tree.body[-1].test:
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Compare() | ast.UnaryOp() | ast.BoolOp()):
+            return None
+        case ast.UnaryOp(op=ast.Not()):
+            return _Claim(False, truth_only=True)
+        case ast.Compare(left=left, ops=[ast.Eq() | ast.Is()], comparators=[right]):
+            return _literal(left if entry in syntax.loads(right) else right)
+        case ast.Compare() | ast.BoolOp():
+            return None
+    return _Claim(True, truth_only=True)
+
+
+def _literal(node: ast.expr) -> _Claim | None:
+    try:
+        return _Claim(ast.literal_eval(node))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _contradict(one: _Claim, other: _Claim) -> bool:
+    if one.truth_only or other.truth_only:
+        return bool(one.value) != bool(other.value)
+    return one.value != other.value

@@ -20,7 +20,7 @@ import polars as pl
 
 from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
-from datagen.config import DedupConfig, shaping
+from datagen.config import DEFAULT_TARGET, DedupConfig, SolveConfig, shaping
 from datagen.earlier import INDEX, kept_before
 from datagen.errors import UsageError
 from datagen.files import read_json, write_json
@@ -35,11 +35,12 @@ from datagen.recipe import Recipe
 from datagen.resources import find, resource
 from datagen.sets import Selection
 from datagen.similarity.index import KeptIndex, save
+from datagen.spending import Meter, check_budget, spent_of
 from datagen.stages import dedup, export, questions, solve
 from datagen.stages.dedup import Deduplicated
 from datagen.stages.export import Exported
 from datagen.stages.solve import SolveEngines, SolvePrompts
-from datagen.store import Report, RunFolder, StageFolder, finished_table
+from datagen.store import Report, RunFolder, StageFolder, finished_table, read_manifest
 from datagen.tables import count_rows, iter_rows, read_table
 from datagen.verification import (
     Verifier,
@@ -51,11 +52,11 @@ from datagen.verification import (
     marks,
     used_engines,
 )
+from datagen.waves import Waves
 
 QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
 ORDER = ("prompt_index", "position")
 """The order in which questions were planned: who comes first is kept, whatever is asked for later."""
-DEFAULT_TARGET = 1000
 QUESTIONS_PER_ROW = 16
 """Raw questions for each row of --target-rows at which a run gives up; Code Llama's set took four (section 2.5)."""
 
@@ -159,6 +160,7 @@ class Run:
         work = partial(
             solve.solve, engines=SolveEngines(self.engines["tests"], self.engines["solutions"]),
             sandbox=self.sandbox, prompts=prompts, config=config, seed=self.recipe.run.seed,
+            waves=Waves(self.recipe.engines["solutions"].concurrency),
         )  # fmt: skip
         total = min(config.limit or sys.maxsize, count_rows(path))
         ids = [question.id for question in _first(path, total)]
@@ -166,7 +168,7 @@ class Run:
         await self._drive(stage, _first(path, total), lambda item: item.id, work, "solve", canary, total)
         if self.sandbox.level:
             self.folder.update_manifest(sandbox=self.sandbox.level)
-        return finish(stage, Row, ids, candidates=True, figures=_yields)
+        return finish(stage, Row, ids, candidates=True, figures=partial(_yields, config=config))
 
     def _solving(self) -> tuple[SolvePrompts, dict[str, Any]]:
         folders, config = prompt_folders(self.recipe.run.prompts), self.recipe.solve
@@ -235,6 +237,7 @@ class Run:
             stages[f"{DECONTAMINATE}/judge"] = judge_settings(self.recipe, judge_prompt(self.recipe))
         for name, settings in stages.items():
             self.folder.check(name, settings)
+        check_budget(self.recipe.budget, self.recipe.engines)
         load_items(self.recipe.decontaminate)
         if target_rows:
             await self._until(target_rows)
@@ -270,10 +273,14 @@ class Run:
         engine = self.recipe.engines["solutions" if step == "solve" else step]
         count = total if total is not None else len(items)
         progress = Progress(stage.name, stream=sys.stderr, clock=time.monotonic, total=count)
+        meter = Meter(
+            stage.name, self.recipe.budget, self.recipe.engines, before=spent_of(read_manifest(self.folder.path)),
+            save=lambda spent: self.folder.update_manifest(spent={stage.name: spent}), clock=time.monotonic,
+        )  # fmt: skip
         with self.folder.timed(stage.name, time.monotonic):
             await drive(
                 items, work, stage, item_id=item_id, concurrency=engine.concurrency, progress=progress,
-                interrupt=self.interrupt, canary=canary,
+                interrupt=self.interrupt, canary=canary, meter=meter,
             )  # fmt: skip
 
     def _stage(self, name: str, settings: Mapping[str, Any]) -> StageFolder:
@@ -354,10 +361,21 @@ def _parsed_well(outcome: Outcome[Any]) -> float:
     return float(not any(drop.reason in unread for drop in outcome.drops))
 
 
-def _yields(outcome: Outcome[Any]) -> dict[str, int]:
-    """What a solve outcome adds to the report's notes: the yield of either way to choose tests."""
+def _yields(outcome: Outcome[Any], config: SolveConfig) -> dict[str, int]:
+    """What a solve outcome adds to the report's notes: the yield of either way to choose tests, what was saved."""
     tried = outcome.attempts
-    return {"passed_plain": int(bool(tried.passed_plain)), "passed_consensus": int(bool(tried.passed_consensus))}
+    passed = {"passed_plain": int(bool(tried.passed_plain)), "passed_consensus": int(bool(tried.passed_consensus))}
+    return passed | (_saved(outcome, config.n) if config.early_stop else {})
+
+
+def _saved(outcome: Outcome[Any], n: int) -> dict[str, int]:
+    """What early stop spared a question: candidates, and the tokens that they would have had at its others' mean."""
+    calls = [call.completion for call in outcome.attempts.calls if call.step.startswith("solutions")]
+    drawn = sum(len(completion.samples) for completion in calls)
+    if not drawn:
+        return {}
+    left, written = n - drawn, sum(completion.completion_tokens for completion in calls)
+    return {"candidates_drawn": drawn, "candidates_saved": left, "tokens_saved": round(written / drawn * left)}
 
 
 def _unique(

@@ -48,8 +48,8 @@ async def run_siblings(
 
     The first failure of `run` ends the other runs and is raised as it is; so does cancellation. No task outlives this.
     """
-    verdicts = await _all(run, [_capped(job, first_seconds) for job in jobs])
-    late = [index for index, job in enumerate(jobs) if _is_late(job, verdicts[index], first_seconds)]
+    verdicts = await _all(run, [capped(job, first_seconds) for job in jobs])
+    late = [index for index, job in enumerate(jobs) if is_late(job, verdicts[index], first_seconds)]
     if not late or _most_used(verdicts) >= HARD_WORK * first_seconds:
         return await _again(run, jobs, verdicts, late)
     unanswered = _unanswered(verdicts)
@@ -62,12 +62,16 @@ async def run_siblings(
     return _left_as(verdicts, others, f"a sibling had none after {jobs[scout].limits.cpu_seconds:g} s")
 
 
-def _capped(job: AnyJob, seconds: float) -> AnyJob:
+def capped(job: AnyJob, seconds: float) -> AnyJob:
+    """The job as its first run has it: under a CPU limit of `seconds`, or its own if that is lower."""
     return replace(job, limits=replace(job.limits, cpu_seconds=min(seconds, job.limits.cpu_seconds)))
 
 
-def _is_late(job: AnyJob, verdict: Verdict, first_seconds: float) -> bool:
-    """Whether CPU time ran out that the job's own limit still has; a program that slept for too long has used none."""
+def is_late(job: AnyJob, verdict: Verdict, first_seconds: float) -> bool:
+    """Whether CPU time ran out in a job's first run that its own limit still has, so that siblings decide about it.
+
+    A program that slept for too long has used none.
+    """
     timeout = any(result.status is Status.TIMEOUT for result in verdict.tests)
     return timeout and job.limits.cpu_seconds > first_seconds and verdict.cpu_seconds >= _USED_UP * first_seconds
 

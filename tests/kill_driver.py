@@ -69,7 +69,7 @@ class Engine:
             return Outcome(question.id, (), (Drop("none-passed", "0 of 3", question.question),), tried)
         messages = (Message("user", question.question), Message("assistant", "code 0"))
         row = Row(
-            messages, question.id, question.question, "code 0", ("t",), "t", "f", 3, 3, 1.0, 0, "easy", "lists", "m",
+            messages, question.id, question.question, "code 0", ("t",), "t", "f", 3, 3, 3, 1.0, 0, "easy", "lists", "m",
             "p", 0,
         )  # fmt: skip
         return Outcome(question.id, (row,), (), tried, Usage(5, 6, random.random()))

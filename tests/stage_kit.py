@@ -13,6 +13,7 @@ from datagen.ledger import read_outcomes
 from datagen.models import Drop, Outcome, Question, content_id
 from datagen.pipeline import Canary, Driven, drive
 from datagen.progress import Progress
+from datagen.spending import Meter
 from datagen.store import StageFolder
 
 OUTPUTS = ("kept.parquet", "dropped.parquet", "report.json")
@@ -48,12 +49,13 @@ def run_stage(
     concurrency: int = 8,
     interrupt: Interrupt | None = None,
     canary: Canary | None = None,
+    meter: Meter | None = None,
 ) -> Driven:
     """`drive` with everything that a test does not care about filled in."""
     return asyncio.run(
         drive(
             items, stage, folder, item_id=lambda item: item.id, concurrency=concurrency, progress=quiet(),
-            interrupt=interrupt or Interrupt(), canary=canary,
+            interrupt=interrupt or Interrupt(), canary=canary, meter=meter,
         )
     )  # fmt: skip
 

@@ -31,8 +31,8 @@ SAMPLE = Row(
     messages=(Message("user", "Write f."), Message("assistant", "```python\ndef f(): ...\n```")),
     id="00000000000000ff", question="Write `f(x | y)`.", solution="def f(x):\n    return x\n",
     tests=("assert f(1) == 1", "assert f('```') == '```'"), shown_test="assert f(1) == 1", entry_point="f",
-    n_candidates=10, n_passed=7, pass_rate=0.7, chosen_index=2, difficulty="easy", topic="bits", model="a/b",
-    prompt="abcdef0123456789", seed=12345,
+    n_candidates=10, n_tried=10, n_passed=7, pass_rate=0.7, chosen_index=2, difficulty="easy", topic="bits",
+    model="a/b", prompt="abcdef0123456789", seed=12345,
 )  # fmt: skip
 
 
@@ -55,6 +55,13 @@ FACTS = CardFacts(
 
 def front_matter(text: str) -> dict:
     return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_early_stop_is_told():
+    """The card of a set that was made with early stop says "up to ten candidates", and null where nothing is known."""
+    text = card(replace(FACTS, sample=replace(SAMPLE, n_tried=3, n_passed=None, pass_rate=None, difficulty=None)))
+    assert "then up to 10 candidate solutions" in text and "| `pass_rate` | null |" in text
+    assert "then 10 candidate solutions" in card(FACTS)
 
 
 def test_front_matter_is_what_the_hub_reads():

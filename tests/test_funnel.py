@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.models import Attempts, Candidate, Drop, Message, Outcome, Row
 from datagen.store import Report
@@ -10,8 +12,8 @@ ROW = Row(
     messages=(Message("user", "Add one."), Message("assistant", "```python\n...\n```")),
     id="1f", question="Add one.", solution="def f(n):\n    return n + 1\n",
     tests=("assert f(1) == 2", "assert f(2) == 3"),
-    shown_test="assert f(1) == 2", entry_point="f", n_candidates=10, n_passed=4, pass_rate=0.4, chosen_index=2,
-    difficulty="easy", topic="numbers", model="m", prompt="p", seed=7,
+    shown_test="assert f(1) == 2", entry_point="f", n_candidates=10, n_tried=10, n_passed=4, pass_rate=0.4,
+    chosen_index=2, difficulty="easy", topic="numbers", model="m", prompt="p", seed=7,
 )  # fmt: skip
 
 
@@ -60,6 +62,19 @@ def test_attempts_show_tests_candidates_and_verdict():
     )
     for part in ("assert f(1) == 2", "duplicate", "candidate 0: fail got None, expected 2", "none-passed"):
         assert part in text
+
+
+def test_a_record_without_a_pass_rate_says_where_the_first_pass_was():
+    """With early stop nothing is known of how many candidates pass, nor is the difficulty told."""
+    text = record(replace(ROW, n_tried=3, n_passed=None, pass_rate=None, difficulty=None))
+    assert "first pass at candidate 3 of 10" in text and "None" not in text.replace("return None", "")
+
+
+def test_funnel_tells_what_early_stop_saved():
+    """Candidates not drawn, as a count and a share, and the tokens that they would have had."""
+    notes = {"candidates_drawn": 600, "candidates_saved": 400, "tokens_saved": 12345}
+    text = funnel([Report("3-solve", 100, 100, 60, {"none-passed": 40}, notes=notes)])
+    assert "early stop: 400 of 1,000 candidates not drawn (40%), about 12,345 tokens saved" in text
 
 
 def test_both_reports_stand_side_by_side():

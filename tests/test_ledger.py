@@ -19,7 +19,7 @@ from datagen.models import Attempts, Call, Candidate, Completion, Drop, Message,
 
 ROW = Row(
     (Message("user", "q"), Message("assistant", "a")), "id1", "q", "def f(): pass", ("assert f() is None",),
-    "assert f() is None", "f", 10, 3, 0.3, 2, "easy", "lists", "m", "p", 7,
+    "assert f() is None", "f", 10, 10, 3, 0.3, 2, "easy", "lists", "m", "p", 7,
 )  # fmt: skip
 
 

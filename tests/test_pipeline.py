@@ -328,7 +328,23 @@ def test_outcomes_beyond_the_inputs_stay_out_of_the_tables(folder):
 def test_candidates_are_tabled_with_the_chosen_one(folder):
     """Every candidate of every item is kept with its row of the matrix; `chosen` marks the one that became the row."""
     row = Row(
-        (Message("user", "q"),), question(1).id, "q", "c1", ("t",), "t", "f", 2, 1, 0.5, 1, "easy", "lists", "m", "p", 0
+        (Message("user", "q"),),
+        question(1).id,
+        "q",
+        "c1",
+        ("t",),
+        "t",
+        "f",
+        2,
+        2,
+        1,
+        0.5,
+        1,
+        "easy",
+        "lists",
+        "m",
+        "p",
+        0,
     )
     tried = Attempts(
         tests=("t",), candidates=(Candidate(0, "c0", "fail", ("fail",)), Candidate(1, "c1", "pass", ("pass",), "", 1))

@@ -11,6 +11,7 @@ from small_run import answer, small_recipe, tables, work
 
 from datagen import workflow
 from datagen.errors import CanaryStopped, EngineUnavailable, InputError, PromptError, RequestFailed
+from datagen.funnel import funnel
 from datagen.models import Completion, Question, Request, Row, Sample
 from datagen.recipe import Recipe
 from datagen.store import read_report, read_reports
@@ -268,3 +269,52 @@ async def test_a_run_is_not_compared_with_itself(recipe, tmp_path):
     itself = replace(recipe, dedup=replace(recipe.dedup, against=(str(tmp_path / "run"),)))
     with pytest.raises(InputError, match="itself"):
         await work(tmp_path / "run", itself, workflow.then(lambda run: run.dedup()))
+
+
+async def test_early_stop_publishes_the_rows_of_the_full_run(recipe, tmp_path):
+    """The data set has the same ids and texts, the columns that only a full run knows are null, and the funnel says
+    what was saved.
+    """
+    early = replace(recipe, solve=replace(recipe.solve, early_stop=True))
+    for name, one in (("full", recipe), ("early", early)):
+        await work(tmp_path / name, one, lambda run: run.everything())
+    unknown = ["n_tried", "n_passed", "pass_rate", "difficulty"]
+    full, stopped = (read_table(tmp_path / name / "4-decontaminate/kept.parquet") for name in ("full", "early"))
+    assert stopped.drop(unknown).equals(full.drop(unknown)) and stopped.height > 0
+    assert stopped.select(unknown[1:]).null_count().row(0) == (stopped.height,) * 3
+    spent, saved = (read_report(tmp_path / name / "3-solve") for name in ("full", "early"))
+    assert saved.notes["candidates_drawn"] + saved.notes["candidates_saved"] == 4 * saved.inputs
+    assert "early stop" in funnel([saved]) and "early stop" not in funnel([spent])
+
+
+async def test_a_stopped_search_goes_on_to_the_same_rows(recipe, tmp_path):
+    """With early stop, too, a run that its engine ended and the same command continued has the rows of a whole one."""
+    early = replace(recipe, solve=replace(recipe.solve, early_stop=True))
+    await work(tmp_path / "whole", early, lambda run: run.everything())
+    calls = 0
+
+    def dies(request: Request) -> Completion:
+        nonlocal calls
+        calls += 1
+        if calls > 25:
+            raise EngineUnavailable("the server has gone", hint="Start it")
+        return answer(request)
+
+    with pytest.raises(EngineUnavailable):
+        await work(tmp_path / "broken", early, lambda run: run.everything(), dies)
+    await work(tmp_path / "broken", early, lambda run: run.everything())
+    for table in ("3-solve/kept.parquet", "3-solve/dropped.parquet", "4-decontaminate/kept.parquet"):
+        assert (tmp_path / "broken" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
+
+
+async def test_early_stop_is_answered_by_a_recorded_full_run(recipe, tmp_path):
+    """Replay finds the candidates of a wave in the call for all of them that an earlier run recorded."""
+    await work(tmp_path / "run", recipe, lambda run: run.everything())
+    engines = {
+        step: replace(config, engine="replay", replay=str(tmp_path / "run"), model="replay")
+        for step, config in recipe.engines.items()
+    }
+    again = replace(recipe, engines=engines, solve=replace(recipe.solve, early_stop=True))
+    await workflow.run(tmp_path / "again", again, lambda run: run.everything(), lambda line: None)
+    rows = [read_table(tmp_path / name / "3-solve/kept.parquet")["solution", "id"] for name in ("run", "again")]
+    assert rows[0].equals(rows[1]) and read_report(tmp_path / "again/3-solve").notes["candidates_saved"] > 0

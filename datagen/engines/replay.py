@@ -10,6 +10,7 @@ import inspect
 import json
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +53,64 @@ async def open_engine(config: EngineConfig, *, share: float = 1.0) -> Engine:
 def replay_run(folder: Path) -> Answer:
     """A function that answers requests as the run in `folder` recorded them, token counts included.
 
+    A request for other numbers of samples than were asked for together then is pieced together from the calls that hold
+    its samples, since sample i of a call is the only one of a call with seed + i; its tokens are shares of theirs.
+
     All its ledgers are read once, into a temporary file; memory holds one index entry per call. A request that was not
     recorded raises RequestFailed; a folder without recorded calls is an InputError.
     """
-    calls = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the function that reads it
-    offsets: dict[str, int] = {}
-    for call in _recorded(folder):
-        offsets[call["request"]] = calls.tell()
-        calls.write(json.dumps(call["completion"]).encode() + b"\n")
-    if not offsets:
+    recording = _Recording(_recorded(folder))
+    if not recording.offsets:
         raise InputError("holds no recorded calls", where=str(folder), hint="Give --replay the folder of a run")
 
     def answer(request: Request) -> Completion:
-        offset = offsets.get(request.digest())
-        if offset is None:
+        found = recording.whole(request) or recording.pieced(request)
+        if found is None:
             raise RequestFailed(f"{folder} did not record this request: its prompts, seed or sampling settings differ")
-        calls.seek(offset)
-        return from_json(json.loads(calls.readline()), Completion)
+        return found
 
     return answer
+
+
+class _Recording:
+    """Recorded calls in a temporary file, found by their requests' digests."""
+
+    def __init__(self, calls: Iterator[dict[str, Any]]) -> None:
+        self.offsets: dict[str, int] = {}
+        self._sizes: set[int] = set()
+        self._calls = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as what reads it
+        for call in calls:
+            self.offsets[call["request"]] = self._calls.tell()
+            self._sizes.add(len(call["completion"]["samples"]))
+            self._calls.write(json.dumps(call["completion"]).encode() + b"\n")
+
+    def whole(self, request: Request) -> Completion | None:
+        """The call that was recorded for this very request."""
+        offset = self.offsets.get(request.digest())
+        if offset is None:
+            return None
+        self._calls.seek(offset)
+        return from_json(json.loads(self._calls.readline()), Completion)
+
+    def pieced(self, request: Request) -> Completion | None:
+        """Its samples, each from a call that holds it; None if one is in none."""
+        found = [self._holding(request, index) for index in range(request.sampling.n)]
+        if not found or None in found:
+            return None
+        pairs = [pair for pair in found if pair is not None]
+        tokens = sum(call.completion_tokens / len(call.samples) for call, _ in pairs)
+        samples = tuple(call.samples[place] for call, place in pairs)
+        return Completion(samples, pairs[0][0].prompt_tokens, round(tokens))
+
+    def _holding(self, request: Request, index: int) -> tuple[Completion, int] | None:
+        """A call in which sample `index` of this request is one of the samples, and its place there."""
+        own = request.sampling
+        for size in sorted(self._sizes):
+            for place in range(size):
+                sampling = replace(own, n=size, seed=own.seed + index - place)
+                if call := self.whole(replace(request, sampling=sampling)):
+                    return call, place
+        return None
 
 
 def _recorded(folder: Path) -> Iterator[dict[str, Any]]:

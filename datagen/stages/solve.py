@@ -8,6 +8,9 @@ agree with count, and the plain result is reported beside it.
 Candidates run as siblings under staged CPU limits, since endless loops are most of what a run costs. A pass that counts
 is the sandbox's FULL verdict on exactly the tests that are kept with the row: proven with tests and program apart, and
 again under a second seed.
+
+With `early_stop` candidates are drawn in waves until it is certain which one the full run would keep (`_in_waves`): the
+same rows for fewer tokens, but nothing is known of the candidates that were not drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, TypeVar
@@ -46,9 +49,10 @@ from datagen.models import (
     seed_for,
 )
 from datagen.prompts import Prompt
-from datagen.selection import PASSES, Matrix, agreed, flaky_tests, passing
+from datagen.selection import PASSES, Matrix, agreed, contradiction, flaky_tests, passing
+from datagen.waves import Waves, patience
 from sandbox.contract import Tier
-from sandbox.staging import run_siblings
+from sandbox.staging import capped, is_late, run_siblings
 
 TESTS_VARIABLES = ("question",)
 SOLUTIONS_VARIABLES = ("question", "test", "entry_point")
@@ -69,6 +73,7 @@ _CLASS_STUB = """class {entry}:
 """
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 Result = TypeVar("Result")
+_Judge = Callable[[Sequence[str], tuple[str, ...]], Awaitable[list[Verdict]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +154,20 @@ class Choice:
 class _Bench:
     """The engines and the sandbox at work on one question; remembers what was asked and what it cost."""
 
-    def __init__(self, sandbox: Sandbox, config: SolveConfig) -> None:
+    def __init__(self, sandbox: Sandbox, config: SolveConfig, waves: Waves) -> None:
         self.calls: list[Call] = []
         self.usage = Usage()
+        self.waves = waves
         self._sandbox = sandbox
         self._limits = Limits(cpu_seconds=config.cpu_seconds, memory_mb=config.memory_mb)
         self._first_seconds = config.first_cpu_seconds
         self._known: dict[Job, Verdict] = {}
+        self._ran: dict[Job, Verdict] = {}
 
     async def ask(self, engine: Engine, step: str, request: Request) -> Completion:
         """One recorded call."""
-        completion = await engine.complete(request)
+        with self.waves.waiting(request.sampling.n):
+            completion = await engine.complete(request)
         self.calls.append(Call(step, request.digest(), completion))
         self.usage += Usage(completion.prompt_tokens, completion.completion_tokens)
         return completion
@@ -177,6 +185,22 @@ class _Bench:
         jobs = [Job(program, tests, self._limits, tier=Tier.SCREEN) for program in programs]
         return await self._runs(jobs, self._first_seconds)
 
+    async def look(self, programs: Sequence[str], tests: tuple[str, ...]) -> list[Verdict]:
+        """Each program's verdict under the first limit, which no sibling plays a part in: what `judge` begins with."""
+        jobs = [capped(self._job(program, tests), self._first_seconds) for program in programs]
+        await _together([self._run(job) for job in dict.fromkeys(jobs)])
+        return [self._ran[job] for job in jobs]
+
+    async def at_length(self, programs: Sequence[str], tests: tuple[str, ...]) -> list[Verdict]:
+        """Each program's verdict under its full limit: what `judge` may give it, if its siblings are slow, too."""
+        jobs = [self._job(program, tests) for program in programs]
+        await _together([self._run(job) for job in dict.fromkeys(jobs)])
+        return [self._ran[job] for job in jobs]
+
+    def undecided(self, program: str, tests: tuple[str, ...], verdict: Verdict) -> bool:
+        """Whether what `look` said of a program is not yet what `judge` will say: that depends on its siblings."""
+        return is_late(self._job(program, tests), verdict, self._first_seconds)
+
     def _job(self, program: str, tests: tuple[str, ...]) -> Job:
         return Job(program, tests, self._limits, second_seed=SECOND_SEED)
 
@@ -187,9 +211,12 @@ class _Bench:
         return [self._known[job] for job in jobs]
 
     async def _run(self, job: Job) -> Verdict:
-        verdict = await self._sandbox.run(job)
-        self.usage += Usage(cpu_seconds=verdict.cpu_seconds)
-        return verdict
+        """The sandbox's verdict; of a job that ran before, the one of then."""
+        if job not in self._ran:
+            verdict = await self._sandbox.run(job)
+            self.usage += Usage(cpu_seconds=verdict.cpu_seconds)
+            self._ran[job] = verdict
+        return self._ran[job]
 
 
 async def solve(
@@ -200,25 +227,30 @@ async def solve(
     prompts: SolvePrompts,
     config: SolveConfig,
     seed: int,
+    waves: Waves | None = None,
 ) -> Outcome[Row]:
     """One question's verified row, or the reason why there is none; always exactly one of the two.
 
-    Everything random is drawn from `seed` and the question's id. An engine that fails raises RequestFailed, a sandbox
+    Everything random is drawn from `seed` and the question's id. With `early_stop`, `waves` (shared by all questions)
+    sizes what is drawn together; it has no part in what is kept. An engine that fails raises RequestFailed, a sandbox
     that fails SandboxError; both pass through.
     """
-    bench = _Bench(sandbox, config)
+    bench = _Bench(sandbox, config, waves or Waves(config.n))
     files = await _write_tests(question, engines.tests, prompts.tests, config, seed, bench)
     suite = _suite(question, files, config, seed)
     if suite.problem is not None:
         return _dropped(question, suite.problem, _attempts(bench, suite, config), bench)
-    completion = await _write_solutions(question, suite, engines.solutions, prompts.solutions, config, seed, bench)
-    trial = await _try(completion, suite, bench)
-    plain, final, outvoted = await _select(trial, config, bench)
+    request = _solutions_request(question, suite, prompts.solutions, config, seed)
+    trial, found = await _candidates(request, suite, engines.solutions, config, bench)
+    plain, final, outvoted = (found, found, ()) if found else await _select(trial, config, bench)
     attempts = _with_trial(_attempts(bench, suite, config), trial, plain, final, outvoted)
     if final.index is None:
         return _dropped(question, Drop(final.reason, final.detail), attempts, bench)
     call = Origin(engines.solutions.model, prompts.solutions.digest, _seed(seed, question, "solutions"))
-    return Outcome(question.id, kept=(_row(question, trial, final, call),), attempts=attempts, usage=bench.usage)
+    row = _row(question, trial, final, call, config.n)
+    if config.early_stop:
+        row = _unmeasured(row, final.index + 1 if found else config.n)
+    return Outcome(question.id, kept=(row,), attempts=attempts, usage=bench.usage)
 
 
 def _seed(seed: int, question: Question, step: str) -> int:
@@ -281,25 +313,123 @@ def _counted(drops: Iterable[Drop]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(Counter(d.reason for d in drops).items()))
 
 
-async def _write_solutions(
-    question: Question, suite: Suite, engine: Engine, prompt: Prompt, config: SolveConfig, seed: int, bench: _Bench
-) -> Completion:
-    """All candidates in one request, which shows one test and no other."""
+def _solutions_request(question: Question, suite: Suite, prompt: Prompt, config: SolveConfig, seed: int) -> Request:
+    """The request for all candidates, which shows one test and no other."""
     messages = prompt.render(question=question.question, test=suite.shown, entry_point=suite.entry)
     settings = _given(prompt, temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens)
     sampling = Sampling(**{**settings, "n": config.n, "seed": _seed(seed, question, "solutions")})
-    return await bench.ask(engine, "solutions", Request(messages, sampling))
+    return Request(messages, sampling)
 
 
-async def _try(completion: Completion, suite: Suite, bench: _Bench) -> Trial:
-    """Runs every candidate that is a program against every test."""
-    programs = tuple(
+async def _candidates(
+    request: Request, suite: Suite, engine: Engine, config: SolveConfig, bench: _Bench
+) -> tuple[Trial, Choice | None]:
+    """The candidates that were drawn, tried; with `early_stop` also what was found before all of them were."""
+    if config.early_stop:
+        return await _in_waves(request, suite, engine, config, bench)
+    completion = await bench.ask(engine, "solutions", request)
+    return await _trial(_programs(completion, suite), suite, bench.judge), None
+
+
+def _programs(completion: Completion, suite: Suite) -> list[Extracted | Drop]:
+    return [
         extract_code(sample.text, suite.entry, suite.tests, cut=sample.finish_reason == "length")
         for sample in completion.samples
-    )
+    ]
+
+
+async def _trial(programs: Sequence[Extracted | Drop], suite: Suite, judge: _Judge) -> Trial:
+    """Every candidate that is a program against every test."""
     codes = [program.code for program in programs if isinstance(program, Extracted)]
-    verdicts = iter(await bench.judge(codes, suite.tests))
-    return Trial(suite, programs, tuple(next(verdicts) if isinstance(p, Extracted) else None for p in programs))
+    verdicts = iter(await judge(codes, suite.tests))
+    return Trial(suite, tuple(programs), tuple(next(verdicts) if isinstance(p, Extracted) else None for p in programs))
+
+
+# -- early stop ------------------------------------------------------------------------------------------------------
+
+
+async def _in_waves(
+    request: Request, suite: Suite, engine: Engine, config: SolveConfig, bench: _Bench
+) -> tuple[Trial, Choice | None]:
+    """Draws candidates until it is certain what the full run would choose; None as the choice once all are drawn.
+
+    Candidates keep their index, hence their seed, and are looked at in its order. What a full run says of most of them
+    does not depend on the others: it is certain after their first run (`_settled` has the exception). So no wave's size
+    plays a part in what is found. `give_up` looks at the first half of the candidates, and a wave ends there.
+    """
+    tests, programs, solved = tuple(range(suite.plain)), list[Extracted | Drop](), False
+    if config.give_up and (pair := contradiction(suite.tests, suite.entry)):
+        return Trial(suite, (), ()), Choice(tests, reason="given-up", detail=f"contradictory: {' / '.join(pair)}")
+    half = patience(config.n) if config.give_up else 0
+    while (start := len(programs)) < config.n:
+        size = config.n - start if solved else bench.waves.size(start, half if start < half else config.n)
+        completion = await bench.ask(engine, f"solutions-{start}", _part(request, start, size))
+        programs += _programs(completion, suite)
+        trial = await _trial(programs, suite, bench.look)
+        first = _first_pass(trial, tests)
+        if not solved:
+            bench.waves.saw(start, start + size, first)
+        solved = first is not None
+        if choice := await _settled(trial, tests, first, bench):
+            return trial, choice
+        if len(programs) == half < config.n and await _hopeless(trial, bench):
+            detail = f"the first {half} candidates pass none of {len(tests)} tests"
+            return trial, Choice(tests, reason="given-up", detail=detail)
+    return await _trial(programs, suite, bench.judge), None
+
+
+def _part(request: Request, start: int, size: int) -> Request:
+    """The request for some of the candidates, with the seeds that they have in the request for all."""
+    return replace(request, sampling=replace(request.sampling, n=size, seed=request.sampling.seed + start))
+
+
+def _first_pass(trial: Trial, tests: tuple[int, ...]) -> int | None:
+    """The first candidate that passed under both seeds within the first limit."""
+    found = passing(trial.matrix, tests)
+    return next((index for index in found if (v := trial.verdicts[index]) and v.passed), None)
+
+
+async def _settled(trial: Trial, tests: tuple[int, ...], first: int | None, bench: _Bench) -> Choice | None:
+    """What the full run chooses, if that is certain already: its first pass, or none because the tests are vacuous.
+
+    A candidate that ran out of the first limit may get its full one in the full run, if its siblings say so, and these
+    are not all there. So those before the first pass get it now: where none of them passes, it does not matter what
+    their siblings would say. Where one does, only the full run knows, and all candidates are drawn.
+    """
+    if not passing(trial.once, tests):
+        return None
+    if vacuous := await _vacuous(trial.suite, tests, bench):
+        return vacuous
+    verdict = None if first is None else trial.verdicts[first]
+    if first is None or verdict is None:
+        return None
+    late = _undecided(trial, range(first), bench)
+    if any(verdict.passed for verdict in await bench.at_length(late, trial.suite.tests)):
+        return None
+    return Choice(tests, first, verdicts={first: verdict})
+
+
+def _undecided(trial: Trial, which: Iterable[int], bench: _Bench) -> list[str]:
+    """The programs among these candidates that may pass once they have more time."""
+    looked = [(trial.code(index), trial.verdicts[index]) for index in which]
+    return [code for code, verdict in looked if verdict and bench.undecided(code, trial.suite.tests, verdict)]
+
+
+async def _hopeless(trial: Trial, bench: _Bench) -> bool:
+    """Whether there are programs and none passes a single test, those that need more time included."""
+    if any(map(any, trial.once)) or not any(isinstance(program, Extracted) for program in trial.programs):
+        return False
+    late = _undecided(trial, range(len(trial.programs)), bench)
+    verdicts = await bench.at_length(late, trial.suite.tests)
+    return not any(result.status in PASSES for verdict in verdicts for result in verdict.tests)
+
+
+def _unmeasured(row: Row, n_tried: int) -> Row:
+    """The row without what only all candidates could tell."""
+    return replace(row, n_tried=n_tried, n_passed=None, pass_rate=None, difficulty=None)
+
+
+# -- selection -------------------------------------------------------------------------------------------------------
 
 
 async def _together(coroutines: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
@@ -334,8 +464,8 @@ async def _choose(trial: Trial, tests: tuple[int, ...], too_few: str, config: So
     found = passing(trial.once, tests)
     if not found:
         return Choice(tests, reason="none-passed", detail=_best(trial, tests))
-    if stub := await _passing_stub(trial.suite, tests, bench):
-        return Choice(tests, reason="tests-vacuous", detail=f"return {stub} passes all {len(tests)} tests")
+    if vacuous := await _vacuous(trial.suite, tests, bench):
+        return vacuous
     choice = await _first_stable(trial, tests, found, bench)
     left = tuple(test for test in tests if trial.suite.tests[test] not in {drop.text for drop in choice.dropped})
     if left == tests or len(left) < max(config.min_tests, 1):
@@ -349,6 +479,13 @@ def _best(trial: Trial, tests: Sequence[int]) -> str:
     most = max(sum(row[test] for test in tests) for row in trial.matrix)
     disputed = sum(verdict is not None and verdict.status is Status.DISPUTED for verdict in trial.verdicts)
     return f"the best passes {most} of {len(tests)} tests" + (f"; {disputed} disputed" if disputed else "")
+
+
+async def _vacuous(suite: Suite, tests: tuple[int, ...], bench: _Bench) -> Choice | None:
+    """The reason to choose nothing, if a trivial stub passes all of these tests."""
+    stub = await _passing_stub(suite, tests, bench)
+    detail = f"return {stub} passes all {len(tests)} tests"
+    return Choice(tests, reason="tests-vacuous", detail=detail) if stub else None
 
 
 async def _passing_stub(suite: Suite, tests: Sequence[int], bench: _Bench) -> str:
@@ -447,7 +584,7 @@ def _decisive(results: Sequence[TestResult]) -> TestResult:
     return (failed or weak or list(results))[0]
 
 
-def _row(question: Question, trial: Trial, final: Choice, origin: Origin) -> Row:
+def _row(question: Question, trial: Trial, final: Choice, origin: Origin, n: int) -> Row:
     solution = trial.code(final.index or 0)
     n_passed = sum(verdict.passed for verdict in final.verdicts.values())
     return Row(
@@ -458,9 +595,10 @@ def _row(question: Question, trial: Trial, final: Choice, origin: Origin) -> Row
         tests=tuple(trial.suite.tests[test] for test in final.tests),
         shown_test=trial.suite.shown,
         entry_point=trial.suite.entry,
-        n_candidates=len(trial.programs),
+        n_candidates=n,
+        n_tried=len(trial.programs),
         n_passed=n_passed,
-        pass_rate=n_passed / len(trial.programs),
+        pass_rate=n_passed / n,
         chosen_index=final.index or 0,
         difficulty=question.difficulty,
         topic=question.topic,

@@ -68,7 +68,7 @@ def row(number: int) -> dict:
     return {
         "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": solution}],
         "id": f"{number:016x}", "question": question, "solution": solution, "tests": [test],
-        "shown_test": test, "entry_point": f"f{number}", "n_candidates": 10, "n_passed": 7,
+        "shown_test": test, "entry_point": f"f{number}", "n_candidates": 10, "n_tried": 10, "n_passed": 7,
         "pass_rate": 0.7, "chosen_index": 1, "difficulty": "easy", "topic": "numbers", "model": "demo-model",
         "prompt": "solutions", "seed": 2**62 - 1 - number,
     }  # fmt: skip
