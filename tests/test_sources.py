@@ -13,28 +13,14 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from written import lines, write
 
 from datagen.errors import InputError, StorageError, UsageError
-from datagen.sources import SUFFIXES, HubTable, beside, load_hub, output, read_rows, with_ids
+from datagen.records import SUFFIXES
+from datagen.sources import HubTable, beside, load_hub, output, read_rows, with_ids
 
 RECORDS = [{"id": 7, "question": "Add two numbers."}, {"id": 8, "question": "Reverse a\u2028string."}]
 ROWS = pl.DataFrame(RECORDS)
-
-
-def lines(records: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-
-
-def write(path: Path, records: list[dict[str, Any]]) -> Path:
-    """The records in the format that the file's name says."""
-    text = json.dumps(records) if ".json" in path.suffixes else lines(records)
-    if path.suffix == ".parquet":
-        pl.DataFrame(records).write_parquet(path)
-    elif path.suffix == ".gz":
-        path.write_bytes(gzip.compress(text.encode()))
-    else:
-        path.write_text(text, encoding="utf-8")
-    return path
 
 
 def read(path: Path, column: str = "question") -> pl.DataFrame:
