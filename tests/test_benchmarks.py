@@ -95,7 +95,7 @@ def test_a_null_question_is_an_empty_one(tmp_path: Path) -> None:
         ("set.jsonl", b'"just text"\n', "something else than JSON objects"),
         ("set.jsonl", b"\xff\xfe\x00", "is not UTF-8"),
         ("set.jsonl.gz", b"not gzip at all", "cannot be read"),
-        ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}' * 99)[:-20], "cannot be read"),
+        ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}' * 99, mtime=0)[:-20], "cannot be read"),
         ("set.parquet", b"PAR1 and nothing else", "cannot be read"),
         ("set.jsonl", b"\n\n", "holds no items"),
         ("set.csv", b"prompt\na\n", "Give a .parquet"),

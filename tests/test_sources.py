@@ -108,7 +108,7 @@ def test_what_was_written_as_json_is_what_is_read(tmp_path_factory, records: lis
         (b'{"question": "a"}\n{"question": ', "a.jsonl", "line 2: not JSON"),
         (b"PAR1 and no more", "a.parquet", "cannot be read"),
         (b"not gzip", "a.jsonl.gz", "cannot be read"),
-        (gzip.compress(b'{"question": "a"}\n' * 99)[:-9], "a.jsonl.gz", "cannot be read"),
+        (gzip.compress(b'{"question": "a"}\n' * 99, mtime=0)[:-9], "a.jsonl.gz", "cannot be read"),
         (b'{"question": "\xff"}\n', "a.jsonl", "is not UTF-8"),
         (b"[1, 2]", "a.json", "something else than JSON objects"),
         (b'3\n{"question": "a"}', "a.jsonl", "line 1: holds something else"),
