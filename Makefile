@@ -10,6 +10,7 @@
 # CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
 #   make demo CPU_INDEX=1     adds PyTorch's own index of CPU wheels
 # BENCHMARKS=DIR              folder of real benchmark files, for the tests that need them
+# JOBS=N                      processes that run the tests, 2 unless given (0: this one alone); one of them holds vLLM
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,6 +19,7 @@ RUN ?= runs/demo
 CPU_INDEX ?=
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP_FLAGS := $(if $(CPU_INDEX),--extra-index-url $(TORCH_INDEX),)
+JOBS ?= 2
 PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks=$(BENCHMARKS),)
 # Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
 BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
@@ -44,7 +46,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
 
 demo-model: install
 	$(BIN)/python -m datagen.demo.train --out data/demo-model

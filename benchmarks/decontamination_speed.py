@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -44,6 +42,7 @@ from benchmarks.decontamination_entrants import (
     missing,
 )
 from benchmarks.decontamination_recall import EDITS, grid, planted_table
+from benchmarks.pages import machine, markdown, parser_of, publish, tell
 from datagen.overlap.strong import prepare, same_shape
 from datagen.sets import BenchmarkItem
 
@@ -107,7 +106,7 @@ def in_turns(names: Sequence[str], rows: Path, count: int, options: argparse.Nam
     found: dict[str, list[Turn]] = {name: [] for name in names}
     for repetition in range(options.repetitions):
         for name in Random(repetition).sample(list(names), len(names)):
-            _tell(f"repetition {repetition + 1}/{options.repetitions}: {name}")
+            tell(f"repetition {repetition + 1}/{options.repetitions}: {name}")
             one = turn(name, rows, options.items, options.benchmarks)
             scale = count / one["rows"]
             found[name].append(one | {"cpu": one["cpu"] * scale, "wall": one["wall"] * scale})
@@ -122,7 +121,7 @@ def speed_table(found: Mapping[str, Sequence[Turn]]) -> str:
         scaled = name == NAIVE
         flagged = "" if scaled else f"{turns[0]['flagged']:,.0f}"
         lines.append((name, f"{cpu:,.2f}", f"{wall:,.2f}", "" if scaled else f"{peak:,.0f}", flagged))
-    return _table(("", "CPU s", "wall s", "peak MB", "rows flagged"), lines)
+    return markdown(("", "CPU s", "wall s", "peak MB", "rows flagged"), lines)
 
 
 def targets_table(found: Mapping[str, Sequence[Turn]]) -> str:
@@ -135,7 +134,7 @@ def targets_table(found: Mapping[str, Sequence[Turn]]) -> str:
         met = ratio >= target if at_least else ratio <= target
         wanted = f"at least {target}" if at_least else f"at most {target}"
         lines.append((f"{above} / {below}", f"{ratio:,.2f}", wanted, "met" if met else "missed"))
-    return _table(("CPU time of", "measured", "target", ""), lines)
+    return markdown(("CPU time of", "measured", "target", ""), lines)
 
 
 def measure(options: argparse.Namespace) -> str:
@@ -150,10 +149,10 @@ def measure(options: argparse.Namespace) -> str:
         million = "" if options.no_million else _million(Path(folder) / "million.parquet", options)
     clean = generated(AMONG)
     shapes = _shapes(clean, [item for own in items.values() for item in own])
-    _tell("the recall grid")
+    tell("the recall grid")
     head = ("", *(f"{edit}" for edit in EDITS), "% of clean rows flagged")
-    recall = _table(head, grid(items, clean))
-    _tell("planted items")
+    recall = markdown(head, grid(items, clean))
+    tell("planted items")
     some = chosen(items, PLANTED)
     rows, about = planted(some, clean)
     planted_head, *lines = planted_table(rows, some, about)
@@ -165,13 +164,13 @@ def measure(options: argparse.Namespace) -> str:
         ),
         ("A million rows", million),
         (f"Recall, in %: {', '.join(f'{name} ({len(own):,})' for name, own in items.items())}", recall),
-        (f"{PLANTED} items planted in {AMONG:,} rows of the generator: recall, in %", _table(planted_head, lines)),
+        (f"{PLANTED} items planted in {AMONG:,} rows of the generator: recall, in %", markdown(planted_head, lines)),
     ]
     return "\n\n".join(f"## {title}\n\n{table}" for title, table in parts if table)
 
 
 def _million(file: Path, options: argparse.Namespace) -> str:
-    _tell("a million rows")
+    tell("a million rows")
     pl.DataFrame({"question": long_questions(MILLION)}).write_parquet(file)
     return speed_table(
         {name: [turn(name, file, options.items, options.benchmarks)] for name in (OPENAI, WINDOWS, BOTH)}
@@ -189,39 +188,22 @@ def _absent(absent: Mapping[str, str]) -> str:
     return "".join(f"\n\nNot measured: {name} ({why})." for name, why in absent.items())
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
-
-
-def _where(options: argparse.Namespace) -> str:
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
-    software = f"Python {platform.python_version()}, polars {pl.__version__}"
-    return f"{machine}, {software}, {datetime.now(UTC):%Y-%m-%d}; {options.repetitions} repetitions."
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Measure, print the tables, write the page if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--benchmarks", type=Path, required=True, metavar="DIR", help="folders of real benchmark files")
     parser.add_argument("--rows", type=int, default=62_000, metavar="N")
     parser.add_argument("--items", type=int, default=19_000, metavar="N")
     parser.add_argument("--repetitions", type=int, default=5, metavar="N")
     parser.add_argument("--no-million", action="store_true")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page, too")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(child(options.child[0], Path(options.child[1]), options.items, options.benchmarks)))
         return
     tables = measure(options)
-    print(f"{_where(options)}\n\n{tables}")
-    if options.write:
-        options.write.write_text(PAGE.format(where=_where(options), tables=tables, naive_rows=NAIVE_ROWS))
+    where = f"{machine(f'polars {pl.__version__}')}; {options.repetitions} repetitions."
+    publish(where, tables, partial(PAGE.format, naive_rows=NAIVE_ROWS), options.write)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 CHUNK = 50_000
-SHORTEST, LONGEST = 50, 150
 WORDS, NAMES = 20_000, 5_000
 GROUP = 20
-OPENING = 12
 
 Ids = NDArray[np.int32]
 
@@ -43,6 +41,22 @@ SHARES = (0.65, 0.20, 0.06, 0.03, 0.03, 0.03)
 
 
 @dataclass(frozen=True, slots=True)
+class Lengths:
+    """The fewest and the most words of a fresh question."""
+
+    shortest: int = 50
+    longest: int = 150
+
+    @property
+    def opening(self) -> int:
+        """The words of an opening that many share."""
+        return self.shortest * 12 // 50
+
+
+USUAL = Lengths()
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows as numbers of words, -1 after a row's end, and their kinds."""
 
@@ -50,13 +64,13 @@ class Chunk:
     kinds: NDArray[np.int64]
 
 
-def corpus(rows: int, seed: int = 0, size: int = CHUNK) -> Iterator[pl.DataFrame]:
+def corpus(rows: int, seed: int = 0, size: int = CHUNK, lengths: Lengths = USUAL) -> Iterator[pl.DataFrame]:
     """The corpus in pieces of `size`: id, text (normalised), question (as it would be written), kind."""
     words, written = _vocabulary()
-    pool = np.empty((0, LONGEST), dtype=np.int32)
+    pool = np.empty((0, lengths.longest), dtype=np.int32)
     for number, start in enumerate(range(0, rows, size)):
         rng = np.random.default_rng([seed, number])
-        chunk, pool = _chunk(rng, pool, size)
+        chunk, pool = _chunk(rng, pool, size, lengths)
         yield _frame(chunk, start, words, written, rng).head(rows - start)
 
 
@@ -86,13 +100,13 @@ def write(path: Path, rows: int, seed: int = 0, size: int = CHUNK) -> None:
 # -- rows as numbers --------------------------------------------------------------------------------------------------
 
 
-def _chunk(rng: np.random.Generator, before: Ids, size: int) -> tuple[Chunk, Ids]:
+def _chunk(rng: np.random.Generator, before: Ids, size: int, lengths: Lengths) -> tuple[Chunk, Ids]:
     """`size` rows, and the fresh ones among them, from which the next chunk may copy too."""
     kinds = rng.choice(len(SHARES), size=size, p=SHARES)
-    ids = np.full((size, LONGEST), -1, dtype=np.int32)
-    fresh = _fresh(rng, int((kinds == Kind.FRESH).sum()))
+    ids = np.full((size, lengths.longest), -1, dtype=np.int32)
+    fresh = _fresh(rng, int((kinds == Kind.FRESH).sum()), lengths)
     ids[kinds == Kind.FRESH] = fresh
-    ids[kinds == Kind.TEMPLATE] = _templates(rng, int((kinds == Kind.TEMPLATE).sum()))
+    ids[kinds == Kind.TEMPLATE] = _templates(rng, int((kinds == Kind.TEMPLATE).sum()), lengths)
     pool = np.concatenate([before, fresh])
     changes = {Kind.EDIT: _edited, Kind.RENAME: _renamed, Kind.REORDER: _reordered, Kind.VARIANT: _unchanged}
     for kind, change in changes.items():
@@ -107,24 +121,24 @@ def _draw(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Ids:
     return np.searchsorted(weights, rng.random(shape) * weights[-1]).astype(np.int32)
 
 
-def _fresh(rng: np.random.Generator, count: int) -> Ids:
-    ids = _draw(rng, (count, LONGEST))
-    lengths = rng.integers(SHORTEST, LONGEST + 1, size=(count, 1))
-    opening = np.random.default_rng(7).integers(WORDS, size=(40, OPENING)).astype(np.int32)  # 40 that all chunks share
+def _fresh(rng: np.random.Generator, count: int, lengths: Lengths) -> Ids:
+    ids = _draw(rng, (count, lengths.longest))
+    length = rng.integers(lengths.shortest, lengths.longest + 1, size=(count, 1))
+    openings = np.random.default_rng(7).integers(WORDS, size=(40, lengths.opening)).astype(np.int32)  # for all chunks
     shared = rng.random(count) < 0.5
-    ids[shared, :OPENING] = opening[rng.integers(len(opening), size=int(shared.sum()))]
-    named = rng.random(ids.shape) < 4 / lengths
-    named[:, :OPENING] = False
+    ids[shared, : lengths.opening] = openings[rng.integers(len(openings), size=int(shared.sum()))]
+    named = rng.random(ids.shape) < 4 / length
+    named[:, : lengths.opening] = False
     ids = np.where(named, WORDS + rng.integers(NAMES, size=(count, 1), dtype=np.int32), ids)
-    return np.where(np.arange(LONGEST) < lengths, ids, -1).astype(np.int32)
+    return np.where(np.arange(lengths.longest) < length, ids, -1).astype(np.int32)
 
 
-def _templates(rng: np.random.Generator, count: int) -> Ids:
+def _templates(rng: np.random.Generator, count: int, lengths: Lengths) -> Ids:
     """Fillings of templates, GROUP of each, whose slots are passages of about six words."""
     groups = -(-count // GROUP)
-    template = _fresh(rng, groups)
+    template = _fresh(rng, groups, lengths)
     share = rng.uniform(0.3, 0.5, size=(groups, 1))
-    slots = np.repeat(rng.random((groups, LONGEST // 6)) < share, 6, axis=1)
+    slots = np.repeat(rng.random((groups, lengths.longest // 6)) < share, 6, axis=1)
     filled = np.repeat(template, GROUP, axis=0)[:count]
     new = np.where(filled < 0, -1, _draw(rng, filled.shape))
     return np.where(np.repeat(slots, GROUP, axis=0)[:count], new, filled).astype(np.int32)
@@ -147,7 +161,7 @@ def _reordered(rng: np.random.Generator, ids: Ids) -> Ids:
     lengths = (ids >= 0).sum(axis=1, keepdims=True)
     first = (lengths * rng.uniform(0.1, 0.4, size=lengths.shape)).astype(np.int64)
     second = (lengths * rng.uniform(0.5, 0.9, size=lengths.shape)).astype(np.int64)
-    place, tail = np.arange(LONGEST), lengths - second
+    place, tail = np.arange(ids.shape[1]), lengths - second
     moved = np.where(place < first + tail, place - first + second, place - tail)
     source = np.where((place < first) | (place >= lengths), place, moved)
     return np.take_along_axis(ids, source, axis=1)

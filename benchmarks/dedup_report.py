@@ -19,6 +19,7 @@ from benchmarks.dedup_contestants import (
     RENSA,
     TEXT_DEDUP,
 )
+from benchmarks.pages import markdown
 from datagen.config import DedupConfig
 from datagen.stages.dedup import deduplicate
 
@@ -90,7 +91,7 @@ def _costs(table: Table, rows: int) -> str:
     heads = ["method", "CPU s", "wall s", "peak MB", "x datagen's CPU", "removed", "leaked", "false", "orphan", "turns"]
     pairs = max(cell.pairs for cell in table.cells if cell.rows == rows)
     title = f"## {rows:,} rows" + (f", {pairs:,} true pairs" if pairs >= 0 else "")
-    return f"{title}\n\n" + _table(heads, [_row(table, name, rows) for name in names])
+    return f"{title}\n\n" + markdown(heads, [_row(table, name, rows) for name in names])
 
 
 def _row(table: Table, name: str, rows: int) -> list[str]:
@@ -119,7 +120,7 @@ def _targets(table: Table) -> str:
     rows = [_target(table, *target) for target in wanted]
     rows += [_right(table, name, size) for name in (OURS, OURS_NUMPY) for size in (BASE, LARGE) if table.of(name, size)]
     rows.append(_state())
-    return "## Targets\n\n" + _table(["", "measured", "target", ""], rows)
+    return "## Targets\n\n" + markdown(["", "measured", "target", ""], rows)
 
 
 def _target(table: Table, over: str, under: str, rows: int, what: str, bound: float, at_least: bool) -> list[str]:
@@ -150,8 +151,3 @@ def _right(table: Table, name: str, rows: int) -> list[str]:
     good = share <= LEAKED and not worst["false"] and not worst["orphan"]
     target = f"at most {LEAKED:.2%} of the true pairs, 0, 0"
     return [f"{name}, {rows:,} rows", found, target, "met" if good else "missed"]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

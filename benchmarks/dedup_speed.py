@@ -18,14 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,6 +33,7 @@ from benchmarks.dedup_contestants import CONTESTANTS, FLOOR, OURS, THRESHOLD
 from benchmarks.dedup_corpus import cached
 from benchmarks.dedup_report import Cell, report
 from benchmarks.dedup_truth import score, truth
+from benchmarks.pages import machine, parser_of, publish, tell
 
 SLOW = 30
 """CPU seconds over which a method runs once."""
@@ -68,9 +66,9 @@ def measured(options: argparse.Namespace) -> list[Cell]:
     for rows in options.rows:
         cached(rows)
         if rows <= TRUTH_UP_TO:
-            _tell(f"{rows:,} rows: {len(truth(cached(rows), THRESHOLD)):,} true pairs")
+            tell(f"{rows:,} rows: {len(truth(cached(rows), THRESHOLD)):,} true pairs")
     for rows, name, repetition in _turns(options, cells):
-        _tell(f"{rows:,} rows, repetition {repetition + 1}: {name}")
+        tell(f"{rows:,} rows, repetition {repetition + 1}: {name}")
         cell = _measure(name, rows, [sys.executable, *options.python], options.timeout)
         cells.append(cell)
         with options.results.open("a") as file:
@@ -129,20 +127,9 @@ def _read(results: Path) -> list[Cell]:
     return [Cell(**json.loads(line)) for line in results.read_text().splitlines()] if results.exists() else []
 
 
-def _where(options: argparse.Namespace) -> str:
-    """Machine, date, size of the run."""
-    cores = len(os.sched_getaffinity(0))
-    machine = f"{platform.machine()}, {cores} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    return f"{machine}, {datetime.now(UTC):%Y-%m-%d}; up to {options.repetitions} repetitions."
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Measure, print the tables, write the page if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[62_000, 250_000, 1_000_000, 4_000_000], metavar="N")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N")
     parser.add_argument("--python", action="append", default=[], metavar="FILE", help="an interpreter that has peers")
@@ -150,13 +137,10 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--timeout", type=float, default=1800, metavar="S", help="wall time of one method")
     parser.add_argument("--results", type=Path, metavar="FILE", help="lines of JSON to go on from")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page, too")
     options = parser.parse_args()
     options.results = options.results or Path(tempfile.mkdtemp(), "results.jsonl")
     tables = report(measured(options))
-    print(f"{_where(options)}\n\n{tables}")
-    if options.write:
-        options.write.write_text(PAGE.format(where=_where(options), tables=tables))
+    publish(f"{machine()}; up to {options.repetitions} repetitions.", tables, PAGE.format, options.write)
 
 
 if __name__ == "__main__":

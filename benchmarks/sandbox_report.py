@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
+from benchmarks.pages import markdown
 from benchmarks.sandbox_hostile import KINDS, Tally
 from sandbox.catalogue.cases import ESCAPES, Kind
 
@@ -79,12 +80,12 @@ def ratio(over: Turns, under: Turns) -> float:
 def _speed(figures: Figures) -> str:
     rows = [_row(name, turns, figures.plain.get(FLOOR, ())) for name, turns in figures.plain.items()]
     rows += [[name, reason, "", "", "", ""] for name, reason in figures.missing.items()]
-    return "## What a program costs\n\n" + _table(_COSTS, rows)
+    return "## What a program costs\n\n" + markdown(_COSTS, rows)
 
 
 def _short(figures: Figures) -> str:
     rows = [_row(name, turns, figures.short.get(FLOOR, ())) for name, turns in figures.short.items()]
-    return "## What a short one costs\n\n" + _table(_COSTS, rows)
+    return "## What a short one costs\n\n" + markdown(_COSTS, rows)
 
 
 def _row(name: str, turns: Turns, floor: Turns) -> list[str]:
@@ -104,7 +105,7 @@ def _layers(figures: Figures) -> str:
         low, high = _middle_half(saved)
         rows.append([name, _ms(turns), f"{median(saved):+.2f}", f"{low:+.2f} to {high:+.2f}"])
     heads = ["", "CPU ms per program", "saved by leaving it out, ms", "middle half of the repetitions"]
-    return "## What a layer costs\n\n" + _table(heads, rows)
+    return "## What a layer costs\n\n" + markdown(heads, rows)
 
 
 def _loops(figures: Figures) -> str:
@@ -112,7 +113,7 @@ def _loops(figures: Figures) -> str:
         return ""
     rows = [[name, _ms(turns), f"{_rate(turns):,.1f}"] for name, turns in figures.loops.items()]
     title = f"## With 5 % endless loops, under a limit of {figures.loop_seconds:g} s\n\n"
-    return title + _table(["", "CPU ms per program", "programs/s"], rows)
+    return title + markdown(["", "CPU ms per program", "programs/s"], rows)
 
 
 def _hostile(figures: Figures) -> str:
@@ -121,7 +122,7 @@ def _hostile(figures: Figures) -> str:
     rows = [[name, *(_share(tallies[kind]) for kind in KINDS)] for name, tallies in figures.hostile.items()]
     rows += [[name, reason, *[""] * (len(KINDS) - 1)] for name, reason in figures.hostile_missing.items()]
     heads = ["bad outcomes / applicable programs", *(str(kind) for kind in KINDS)]
-    return "## Who gets away with what\n\n" + _table(heads, rows)
+    return "## Who gets away with what\n\n" + markdown(heads, rows)
 
 
 def _names(figures: Figures) -> str:
@@ -144,7 +145,7 @@ def _targets(figures: Figures) -> str:
     ]
     rows = [_target(figures, *target) for target in wanted]
     rows += [_harmless(name, figures.hostile[name]) for name in HARMLESS if name in figures.hostile]
-    return "## Targets\n\n" + _table(["CPU time of", "target", "ten-line functions", "short functions"], rows)
+    return "## Targets\n\n" + markdown(["CPU time of", "target", "ten-line functions", "short functions"], rows)
 
 
 def _target(figures: Figures, name: str, over: str, under: str, bound: float, at_least: bool) -> list[str]:
@@ -185,8 +186,3 @@ def _rate(turns: Turns) -> float:
 
 def _share(tally: Tally) -> str:
     return f"{len(tally.bad)}/{tally.applicable}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -18,13 +18,11 @@ import argparse
 import json
 import os
 import pickle
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -32,6 +30,7 @@ from typing import Any, cast
 
 import benchmarks.sandbox_floor as floor
 import benchmarks.sandbox_hostile as hostile
+from benchmarks.pages import machine, parser_of, publish, tell
 from benchmarks.sandbox_report import FLOOR, FLOOR_C, FULL, JUDGED, SCREEN, SPLIT, Figures, Sample, report
 from benchmarks.sandbox_runners import Entrant, entrants
 from benchmarks.sandbox_workload import BLOCK, SHORT_TEMPLATES, TEMPLATES, Template, programs, with_loops
@@ -138,7 +137,7 @@ def in_turns(
         order = list(samples)
         Random(repetition).shuffle(order)
         for name in order:
-            _tell(f"repetition {repetition}/{repetitions}: {name}")
+            tell(f"repetition {repetition}/{repetitions}: {name}")
             turn = running[name].measure(file, counts[name]) if name in running else _forks(name, seconds, workers)
             if turn is not None:
                 samples[name].append(turn)
@@ -154,7 +153,7 @@ def loops_in_turns(running: Mapping[str, Drivers], workers: int, folder: Path) -
         plain = list(programs(1000 + repetition, -(-count // BLOCK)))[:count]
         file.write_bytes(pickle.dumps(with_loops(plain, LOOPS_EVERY)))
         for name, drivers in running.items():
-            _tell(f"with loops {repetition + 1}/{LOOP_REPETITIONS}: {name}")
+            tell(f"with loops {repetition + 1}/{LOOP_REPETITIONS}: {name}")
             samples[name].append(drivers.measure(file, count))
     return samples
 
@@ -164,7 +163,7 @@ def _amounts(running: Mapping[str, Drivers], seconds: float, folder: Path, templ
     file = _programs(folder, 0, 2 * BLOCK, templates)
     found = {}
     for name, drivers in running.items():
-        _tell(f"warming up: {name}")
+        tell(f"warming up: {name}")
         rate = drivers.measure(file, BLOCK).rate
         found[name] = BLOCK * min(MOST_BLOCKS, max(1, round(seconds * rate / BLOCK)))
     return found
@@ -201,35 +200,22 @@ def measure(options: argparse.Namespace) -> Figures:
 
 def _hostile(every: Sequence[Entrant], only: Sequence[str], workers: int) -> dict[str, hostile.Outcomes]:
     facing = [one for one in every if one.name in (only or HOSTILE_TO) or (not only and not one.pooled)]
-    _tell(f"hostile programs against {len(facing)} runners")
+    tell(f"hostile programs against {len(facing)} runners")
     return hostile.meet(facing, workers + 1)  # one more than there are cores, for many only sleep
-
-
-def _where(options: argparse.Namespace) -> str:
-    """Machine, date, size of the run."""
-    cores = len(os.sched_getaffinity(0))
-    machine = f"{platform.machine()}, {cores} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    return f"{machine}, {datetime.now(UTC):%Y-%m-%d}; {options.repetitions} repetitions of {options.seconds:g} s each."
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     """Measure, print the tables, write the page if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--repetitions", type=int, default=7, metavar="N")
     parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="for each runner and repetition")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a runner, as the tables name it")
     parser.add_argument("--no-loops", action="store_true")
     parser.add_argument("--no-hostile", action="store_true")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page, too")
     options = parser.parse_args()
     tables = report(measure(options))
-    print(f"{_where(options)}\n\n{tables}")
-    if options.write:
-        options.write.write_text(PAGE.format(where=_where(options), tables=tables))
+    where = f"{machine()}; {options.repetitions} repetitions of {options.seconds:g} s each."
+    publish(where, tables, PAGE.format, options.write)
 
 
 if __name__ == "__main__":

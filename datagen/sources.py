@@ -1,18 +1,16 @@
 """Reads any table of texts - a file, a folder of files, a data set on the Hub - and writes what a command made of it.
 
-`datagen dedup FILE` and its like work on whatever lies there, so all that a stranger's file can hold is met here:
-what comes out is a Polars frame with the table's own columns in its own order, or an InputError of one line.
+`datagen dedup FILE` and its like work on whatever lies there: what comes out is a Polars frame with the table's own
+columns in its own order, or an InputError of one line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import gzip
 import json
 import re
 import shutil
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,23 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datagen import __version__
 from datagen.errors import InputError, MissingDependency, UsageError
 from datagen.files import make_folder, read_json, storing, sync_folder, write_json
 from datagen.models import content_id
+from datagen.records import AGAIN, LINES, SUFFIXES, files_of, is_parquet, read_bytes, read_objects, read_parquet
 from datagen.tables import write_frame
 
-SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz")
-"""The kinds of file that are read; the last two hold an array of objects and count in a folder only without others."""
-
 REPORT = "report.json"
-_KINDS = "Give a .parquet, .jsonl, .jsonl.gz, .json or .json.gz file, or a folder of them"
-_AGAIN = "Fetch or write the file again"
-_LINES, _ARRAYS = SUFFIXES[:4], SUFFIXES[4:]
-_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]")
 
 
@@ -71,7 +61,7 @@ def read_rows(
     else:
         rows = (load or load_hub)(HubTable(source, revision, subset, split))
     if rows.is_empty():
-        raise InputError("holds no rows", where=source, hint=_AGAIN)
+        raise InputError("holds no rows", where=source, hint=AGAIN)
     if column:
         check_column(rows, column, source)
     return rows.with_columns([_series_of_text(rows[name]) for name, kind in rows.schema.items() if not storable(kind)])
@@ -125,12 +115,7 @@ def _read_path(path: Path) -> pl.DataFrame:
 
 
 def _read_folder(folder: Path) -> pl.DataFrame:
-    found = [file for file in sorted(folder.rglob("*")) if file.is_file() and not _hidden(file.relative_to(folder))]
-    files = [file for file in found if file.name.endswith(_LINES)]
-    files = files or [file for file in found if file.name.endswith(_ARRAYS)]
-    if not files:
-        raise InputError("the folder holds no file that can be read", where=str(folder), hint=_KINDS)
-    frames = [frame for frame in map(_read_file, files) if not frame.is_empty()] or [pl.DataFrame()]
+    frames = [frame for frame in map(_read_file, files_of(folder)) if not frame.is_empty()] or [pl.DataFrame()]
     try:
         return pl.concat(frames, how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
@@ -140,65 +125,14 @@ def _read_folder(folder: Path) -> pl.DataFrame:
         ) from error
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
 def _read_file(path: Path) -> pl.DataFrame:
-    if not path.name.endswith(SUFFIXES):
-        raise InputError("not a kind of file that can be read", where=str(path), hint=_KINDS)
-    try:
-        if path.suffix == ".parquet":
-            return _parquet(path)
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-    except (OSError, EOFError, zlib.error, UnicodeError, pa.ArrowException, *_POLARS) as error:
-        raise InputError(f"cannot be read ({error})", where=str(path), hint=_AGAIN) from error
-    return _from_json(data, path)
-
-
-def _parquet(path: Path) -> pl.DataFrame:
-    """By Arrow, which says what is wrong with a damaged file where Polars' own reader can panic."""
-    table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    table.validate(full=True)  # Polars takes for granted that text is UTF-8
-    rows = pl.from_arrow(table)
-    assert isinstance(rows, pl.DataFrame)  # a table always gives a frame
-    return rows
-
-
-def _from_json(data: bytes, path: Path) -> pl.DataFrame:
     """The rows by the fast reader, else by one that knows what is wrong where; the fast one garbles lone surrogates."""
-    if path.name.endswith(_LINES) and not _LONE_SURROGATE.search(data):
+    if is_parquet(path):
+        return read_parquet(path)
+    if path.name.endswith(LINES) and not _LONE_SURROGATE.search(data := read_bytes(path)):
         with contextlib.suppress(pl.exceptions.PolarsError):
             return pl.read_ndjson(data, infer_schema_length=None)
-    return _frame(list(_records(data, path)))
-
-
-def _records(data: bytes, path: Path) -> Iterator[Mapping[str, Any]]:
-    """The objects of a JSON array, or of lines of JSON."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"is not UTF-8 ({error.reason} at byte {error.start:,})", where=str(path), hint=_AGAIN
-        ) from error
-    pieces = text.split("\n") if path.name.endswith(_LINES) else [text]
-    for number, piece in enumerate(pieces, start=1):
-        if not piece.strip():
-            continue
-        try:
-            value = json.loads(piece)
-        except (ValueError, RecursionError) as error:
-            line = number + getattr(error, "lineno", 1) - 1
-            what = f"not JSON ({getattr(error, 'msg', error)})"
-            raise InputError(what, where=f"{path}, line {line}", hint=_AGAIN) from error
-        for record in value if isinstance(value, list) else [value]:
-            if not isinstance(record, dict):
-                where = f"{path}, line {number}"
-                raise InputError(
-                    "holds something else than JSON objects", where=where, hint="One object a row is needed"
-                )
-            yield record
+    return _frame(list(read_objects(path)))
 
 
 def _frame(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -84,17 +84,19 @@ def dedup(table: Table, config: DedupConfig, *, load: Callable[[HubTable], pl.Da
     check_output(path, DEDUP)
     rows = table.read(load)
     against = kept_before(config, len(rows), column=table.column, load_hub=load)
-    with output(path, DEDUP) as out:
+    with output(path, DEDUP) as out, stage.room_of(config) as room:
         done = stage.deduplicate(
-            _numbered(rows, table.column), config, column="text", priority=("row",), against=against
+            _numbered(rows, table.column), config, column="text", priority=("row",), against=against, room=room
         )
-        removed = _removed(rows, table.column, done)
+        ids = with_ids(rows, table.column)
+        removed = _removed(ids, done)
         report = Report("dedup", len(rows), len(rows), len(rows) - len(removed), dict(Counter(removed["reason"])))
         similarities = histogram(removed, config.threshold)
         _write(out, rows, removed)
         save(
-            _index(done.index, ids=with_ids(rows, table.column), before=0 if against is None else len(against)),
+            _index(done.index, ids, before=0 if against is None else len(against)),
             out.draft / INDEX,
+            room,
         )
         out.finish(_described(table, config, report, similarities))
     return Deduplicated(report, similarities, out.path)
@@ -106,9 +108,8 @@ def _numbered(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     return pl.DataFrame({"id": number.cast(pl.String), "row": number, "text": rows[column]})
 
 
-def _removed(rows: pl.DataFrame, column: str, done: stage.Deduplicated) -> pl.DataFrame:
-    """What goes, in the input's order: the columns of ABOUT. What was kept elsewhere has no row here."""
-    ids = with_ids(rows, column)
+def _removed(ids: pl.Series, done: stage.Deduplicated) -> pl.DataFrame:
+    """What goes, in the input's order: the columns of ABOUT. `ids` name the rows; what is kept elsewhere has none."""
     found = done.selection.dropped.select(
         "reason",
         "jaccard",
@@ -116,15 +117,14 @@ def _removed(rows: pl.DataFrame, column: str, done: stage.Deduplicated) -> pl.Da
         row=pl.col("source_id").cast(pl.Int64),
         kept_row=pl.col("kept_id").cast(pl.Int64, strict=False),
     ).sort("row")
-    own = pl.DataFrame({"id": ids, "kept_row": pl.int_range(len(rows), eager=True)})
-    named = found.join(own, on="kept_row", how="left", maintain_order="left")
-    named = named.with_columns(source_id=ids.gather(named["row"]), kept_id=pl.coalesce("id", "other"))
+    own = pl.when(pl.col("kept_row").is_not_null()).then(ids.gather(found["kept_row"].fill_null(0)))
+    named = found.with_columns(source_id=ids.gather(found["row"]), kept_id=pl.coalesce(own, "other"))
     return named.select(ABOUT)
 
 
 def _index(index: KeptIndex, ids: pl.Series, before: int) -> KeptIndex:
     """The index of this table's kept rows alone, under their own ids."""
-    kept = index.only(index.ids[before:])
+    kept = index.since(before)
     return replace(kept, ids=ids.gather(kept.ids.cast(pl.Int64)).rename("id"))
 
 

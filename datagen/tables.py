@@ -20,6 +20,8 @@ Record = TypeVar("Record")
 Row = Mapping[str, Any]
 
 ROWS_PER_GROUP = 1024
+GROUPS = 64
+"""Row groups of a frame that are made at once."""
 
 DROPPED = pa.schema([(name, pa.string()) for name in ("source_id", "reason", "detail", "text")])
 """The first columns of every dropped.parquet; a whole-set stage may add its own after them."""
@@ -76,11 +78,13 @@ def write_table(path: Path, rows: Iterable[Row], schema: pa.Schema) -> None:
 
 
 def write_frame(path: Path, frame: pl.DataFrame, schema: pa.Schema | None = None) -> None:
-    """Writes a frame with the columns of `schema`, in its order (default: the frame's own)."""
-    table = frame.to_arrow() if schema is None else frame.select(schema.names).to_arrow()
-    table = table.cast(schema or pa.schema([(column.name, _plain(column.type)) for column in table.schema]))
-    with replacing(path) as file, _parquet(file, table.schema) as writer:
-        writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+    """Writes a frame with the columns of `schema`, in its order (default: the frame's own). Memory: some row groups."""
+    rows = frame if schema is None else frame.select(schema.names)
+    kinds = schema or pa.schema([(column.name, _plain(column.type)) for column in rows.clear().to_arrow().schema])
+    with replacing(path) as file, _parquet(file, kinds) as writer:
+        for start in range(0, max(1, len(rows)), GROUPS * ROWS_PER_GROUP):
+            part = rows[start : start + GROUPS * ROWS_PER_GROUP].to_arrow()
+            writer.write_table(part.cast(kinds), row_group_size=ROWS_PER_GROUP)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,26 @@ from hypothesis import settings
 
 settings.register_profile("datagen", deadline=None)  # a busy machine is no failed claim
 settings.load_profile("datagen")
+
+
+VLLM = ("tests/engines/", "tests/evaluation/test_eval_vllm.py", "tests/test_demo_run.py")
+"""Where tests start vLLM, which takes seconds to start and gigabytes to hold: one process runs them all."""
+ALONE = "tests/sandbox/test_sandbox_catalogue.py"
+"""Thousands of tests that share nothing: each goes to whoever is free."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `pytest -n`: what one process runs, the longest first."""
+    files = Counter(item.location[0] for item in items)
+    items.sort(key=lambda item: _turn(item.location[0], files))
+    for item in items:
+        file = item.location[0]
+        if file != ALONE:
+            item.add_marker(pytest.mark.xdist_group("vllm" if file.startswith(VLLM) else file))
+
+
+def _turn(file: str, files: Counter[str]) -> tuple[int, int, str]:
+    return 0 if file.startswith(VLLM) else 2 if file == ALONE else 1, -files[file], file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,35 +7,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
+from written import lines, write
 
-from datagen.benchmarks import FIELDS, NAMES, SUFFIXES, HubSource, digest, load_benchmark, no_download
+from datagen.benchmarks import FIELDS, NAMES, HubSource, digest, load_benchmark, no_download
 from datagen.errors import InputError
+from datagen.records import SUFFIXES
 from datagen.sets import BenchmarkItem, Case
 
 RECORDS = [{"task_id": "T/0", "prompt": "Add two numbers."}, {"task_id": "T/1", "prompt": "Reverse a\u2028string."}]
 ITEMS = (BenchmarkItem("set", "T/0", "Add two numbers."), BenchmarkItem("set", "T/1", "Reverse a\u2028string."))
-
-
-def lines(records: Sequence[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-
-
-def write(path: Path, records: Sequence[dict[str, Any]]) -> Path:
-    """The records in the format that the file's name says."""
-    text = lines(records) if ".jsonl" in path.name else json.dumps(records)
-    if path.suffix == ".parquet":
-        pl.DataFrame(records).write_parquet(path)
-    elif path.suffix == ".gz":
-        path.write_bytes(gzip.compress(text.encode()))
-    else:
-        path.write_text(text, encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -109,12 +93,12 @@ def test_a_null_question_is_an_empty_one(tmp_path: Path) -> None:
         ("set.jsonl", b'{"prompt": "a"}\n{"prompt": ', "line 2: not JSON"),
         ("set.json", b'[\n{"prompt": "a"},\n', "line 3: not JSON"),
         ("set.jsonl", b'"just text"\n', "something else than JSON objects"),
-        ("set.jsonl", b"\xff\xfe\x00", "cannot be read"),
+        ("set.jsonl", b"\xff\xfe\x00", "is not UTF-8"),
         ("set.jsonl.gz", b"not gzip at all", "cannot be read"),
-        ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}' * 99)[:-20], "cannot be read"),
+        ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}' * 99, mtime=0)[:-20], "cannot be read"),
         ("set.parquet", b"PAR1 and nothing else", "cannot be read"),
         ("set.jsonl", b"\n\n", "holds no items"),
-        ("set.csv", b"prompt\na\n", "Give a .jsonl"),
+        ("set.csv", b"prompt\na\n", "Give a .parquet"),
         ("set.jsonl", b'{"code": "x", "level": 3}\n', "Give --field one of: code"),
         ("set.jsonl", b'{"level": 3}\n', "none here holds text"),
     ],
@@ -152,7 +136,7 @@ def test_what_is_not_there_is_named(given: str, says: str) -> None:
 
 def test_an_empty_folder_says_what_it_should_hold(tmp_path: Path) -> None:
     """A folder without a benchmark file names the formats that are read."""
-    with pytest.raises(InputError, match="holds no benchmark file"):
+    with pytest.raises(InputError, match="holds no file that can be read"):
         load_benchmark(str(tmp_path))
 
 

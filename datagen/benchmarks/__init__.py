@@ -9,15 +9,16 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from datagen.benchmarks.files import SUFFIXES, label, read_records
+from datagen.benchmarks.files import label, read_records
 from datagen.benchmarks.readers import Answer, Format, Record, format_of
 from datagen.benchmarks.sources import NAMES, HubSource, load_hub, no_download
 from datagen.errors import InputError
+from datagen.records import SUFFIXES
 from datagen.resources import resource
 from datagen.sets import BenchmarkItem, digest
 
 __all__ = [
-    "FIELDS", "IDS", "NAMES", "SUFFIXES", "BenchmarkItem", "HubSource", "Record", "digest", "format_of",
+    "FIELDS", "IDS", "NAMES", "BenchmarkItem", "HubSource", "Record", "digest", "format_of",
     "load_benchmark", "load_hub", "load_tasks", "no_download",
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ of priority, so a pair (left, right) has left before right.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ RECALL = 0.99
 """The least share of the pairs at the threshold that the bands must propose."""
 CAP = 64
 """The most rows of a bucket that are all compared with each other."""
+AT_ONCE = 1 << 12
+"""Pairs whose sketches are looked at together."""
 MISSED = 1e-6
 """The share of true pairs that the sketch comparison may lose, at most."""
 
@@ -27,6 +29,8 @@ Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Sketch = NDArray[np.uint8]
 Pairs = tuple[Rows, Rows]
+Steps = Callable[[range], Iterable[int]]
+"""How a loop over arrays goes: by `Workspace.relieving`, where they may lie in files."""
 
 _FACTOR = np.uint32(0x9E3779B1)
 _ROW = np.uint64(0xFFFFFFFF)
@@ -139,11 +143,11 @@ def pairs_of(band: Band, most: int = 1 << 20) -> Iterator[Pairs]:
             yield band.rows[part], band.rows[part + distance]
 
 
-def agreeing(sketch: Sketch, left: Rows, right: Rows, floor: int) -> Mask:
+def agreeing(sketch: Sketch, left: Rows, right: Rows, floor: int, steps: Steps = iter) -> Mask:
     """Which pairs have at least `floor` equal bytes in their sketches."""
     out = np.empty(len(left), np.bool_)
-    for start in range(0, len(left), 1 << 14):
-        part = slice(start, start + (1 << 14))
+    for start in steps(range(0, len(left), AT_ONCE)):
+        part = slice(start, start + AT_ONCE)
         out[part] = np.count_nonzero(sketch[left[part]] == sketch[right[part]], axis=1) >= floor
     return out
 
@@ -155,10 +159,10 @@ class Seen:
     keys: U32
     capped: dict[int, Mask]
 
-    def fresh(self, band: int, pairs: Pairs) -> Pairs:
+    def fresh(self, band: int, pairs: Pairs, steps: Steps = iter) -> Pairs:
         """The pairs that no band before this one has compared."""
         left, right = pairs
-        for earlier in range(band):
+        for earlier in steps(range(band)):
             row = self.keys[earlier]
             new = row[left] != row[right]
             if earlier in self.capped:

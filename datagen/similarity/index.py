@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasketch import LeanMinHash, MinHash, MinHashLSH
 
 from datagen.errors import InputError
@@ -30,6 +32,12 @@ _MADE = f"Make it with scheme {hashing.SCHEME}, seed {hashing.SEED} and datagen'
 _STATE = ("shingle", "num_perm", "bands", "rows", "exact")
 """What of a plan shapes a row's state."""
 ROWS, ABOUT = "rows.parquet", "index.json"
+AT_ONCE = 1 << 16
+"""Rows written at once."""
+_SCHEMA = pa.schema(
+    {"id": pa.large_string(), "text": pa.large_string(), "value": pa.uint64(), "keys": pa.large_binary(),
+     "sketch": pa.large_binary()}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,10 @@ class KeptIndex:
         rows = np.flatnonzero(self.ids.is_in(ids.cast(pl.String).implode()))
         return KeptIndex(self.plan, self.ids.gather(rows), self.state.rows(rows))
 
+    def since(self, row: int) -> KeptIndex:
+        """Its rows from this one on, in the same memory."""
+        return KeptIndex(self.plan, self.ids[row:], self.state.between(row, len(self)))
+
 
 def concatenated(indexes: Sequence[KeptIndex]) -> KeptIndex:
     """The rows of several indexes of one plan, one after the other."""
@@ -77,22 +89,15 @@ def is_index(path: Path) -> bool:
     return (path / ABOUT).is_file()
 
 
-def save(index: KeptIndex, folder: Path) -> None:
-    """Writes the index in the place of an earlier one; StorageError if the disk cannot take it."""
+def save(index: KeptIndex, folder: Path, room: Workspace | None = None) -> None:
+    """Writes the index, whose state may lie in `room`, in the place of an earlier one; StorageError if the disk cannot
+    take it.
+    """
     make_folder(folder)
     (folder / ABOUT).unlink(missing_ok=True)
-    state = index.state
-    rows = pl.DataFrame(
-        {
-            "id": index.ids,
-            "text": state.text,
-            "value": state.value,
-            "keys": _binary(np.ascontiguousarray(state.keys.T)),
-            "sketch": _binary(state.sketch),
-        }
-    )
-    with replacing(folder / ROWS) as file:
-        rows.write_parquet(file)
+    with replacing(folder / ROWS) as file, pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
+        for start in (room or Workspace(0)).relieving(range(0, len(index), AT_ONCE)):
+            writer.write_table(_table(index.ids[start : start + AT_ONCE], index.state.between(start, start + AT_ONCE)))
     write_json(folder / ABOUT, _about(index.plan, len(index)))
 
 
@@ -121,11 +126,18 @@ def _about(plan: Plan, rows: int) -> dict[str, Any]:
     return {"version": VERSION, "rows": rows, "plan": asdict(plan), **named}
 
 
-def _binary(rows: np.ndarray[Any, Any]) -> pl.Series:
-    width = rows.shape[1] * rows.itemsize
-    data = rows.tobytes()
-    return pl.Series([data[start : start + width] for start in range(0, len(data), max(width, 1))] or [b""] * len(rows),
-                     dtype=pl.Binary)  # fmt: skip
+def _table(ids: pl.Series, state: State) -> pa.Table:
+    """Rows of an index as they are saved."""
+    texts = (column.to_arrow().cast(pa.large_string()) for column in (ids, state.text))
+    columns = [*texts, pa.array(state.value), _binary(state.keys.T), _binary(state.sketch)]
+    return pa.Table.from_arrays(columns, schema=_SCHEMA)
+
+
+def _binary(rows: np.ndarray[Any, Any]) -> pa.LargeBinaryArray:
+    """A value of bytes for each row."""
+    ends = np.arange(len(rows) + 1) * (rows.shape[1] * rows.itemsize)
+    data = pa.py_buffer(np.ascontiguousarray(rows))
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(rows), [None, pa.py_buffer(ends), data])
 
 
 def _array(rows: pl.Series, dtype: type[np.generic]) -> np.ndarray[Any, Any]:

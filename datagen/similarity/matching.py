@@ -74,6 +74,21 @@ class State:
         """These rows alone, each once at most."""
         return State(_taken(self.text, taken), self.value[taken], self.keys[:, taken], self.sketch[taken])
 
+    def reduced(self, taken: Rows, workspace: Workspace) -> State:
+        """`rows(taken)`, which ascend, moved forward within this state's own arrays, which is used up by that."""
+        for keys in workspace.relieving(self.keys):
+            keys[: len(taken)] = keys[taken]
+        for start in workspace.relieving(range(0, len(taken), ROWS)):
+            part = taken[start : start + ROWS]  # no row lies before its new place
+            self.sketch[start : start + len(part)] = self.sketch[part]
+        keys, sketch = self.keys[:, : len(taken)], self.sketch[: len(taken)]
+        return State(_taken(self.text, taken), self.value[taken], keys, sketch)
+
+    def between(self, start: int, stop: int) -> State:
+        """The rows from `start` up to `stop`, in the same memory."""
+        rows = slice(start, stop)
+        return State(self.text[rows], self.value[rows], self.keys[:, rows], self.sketch[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -113,8 +128,8 @@ def find(
     state = sketched(_taken(text, taken), value[taken], plan, backend, workspace, old)
     del text
     counts = Counts()
-    kept, match = select(state, plan, backend, len(old), counts)
-    return Found(*fates(first, taken, len(old), match), state.rows(np.flatnonzero(kept)), counts)
+    kept, match = select(state, plan, backend, workspace, len(old), counts)
+    return Found(*fates(first, taken, len(old), match), state.reduced(np.flatnonzero(kept), workspace), counts)
 
 
 def fates(first: Rows, taken: Rows, old: int, match: Edges) -> tuple[Rows, NDArray[np.float64], NDArray[np.bool_]]:
@@ -190,7 +205,7 @@ def sketched(text: pl.Series, value: U64, plan: Plan, backend: Backend, workspac
     sketch = workspace.array((total, old.sketch.shape[1]), np.uint8)
     keys[:, : len(old)], sketch[: len(old)] = old.keys, old.sketch
     a, b = permutations(plan.num_perm)
-    for start in range(0, 0 if plan.exact else count, ROWS):
+    for start in workspace.relieving(range(0, 0 if plan.exact else count, ROWS)):
         for first, part in in_batches(Texts.of(text[start : start + ROWS]), BYTES):
             signatures = backend.signatures(part, plan.shingle, a, b)
             here = slice(len(old) + start + first, len(old) + start + first + len(part))
@@ -200,7 +215,9 @@ def sketched(text: pl.Series, value: U64, plan: Plan, backend: Backend, workspac
     return State(both, np.concatenate([old.value, value]), keys, sketch)
 
 
-def candidates(state: State, plan: Plan, old: int, counts: Counts, large: list[Rows]) -> Iterator[Pairs]:
+def candidates(
+    state: State, plan: Plan, workspace: Workspace, old: int, counts: Counts, large: list[Rows]
+) -> Iterator[Pairs]:
     """The pairs that share a bucket and whose sketches agree, each once, band by band; none within the `old` rows.
 
     Buckets over CAP are not paired but added to `large`.
@@ -216,9 +233,9 @@ def candidates(state: State, plan: Plan, old: int, counts: Counts, large: list[R
         for left, right in banding.pairs_of(small):
             counts.proposed += len(left)
             new = right >= old
-            left, right = seen.fresh(band, (left[new], right[new]))
+            left, right = seen.fresh(band, (left[new], right[new]), workspace.relieving)
             counts.compared += len(left)
-            agree = banding.agreeing(state.sketch, left, right, floor)
+            agree = banding.agreeing(state.sketch, left, right, floor, workspace.relieving)
             yield left[agree], right[agree]
 
 
@@ -240,11 +257,14 @@ def _one(pieces: Sequence[Pairs]) -> Pairs:
     return np.concatenate([left for left, _ in pieces]), np.concatenate([right for _, right in pieces])
 
 
-def select(state: State, plan: Plan, backend: Backend, old: int, counts: Counts) -> tuple[NDArray[np.bool_], Edges]:
+def select(
+    state: State, plan: Plan, backend: Backend, workspace: Workspace, old: int, counts: Counts
+) -> tuple[NDArray[np.bool_], Edges]:
     """Which rows of the state are kept, and for each other one the edge to the row that it goes for."""
     large: list[Rows] = []
     comparing = Comparing(state, plan, backend, old, counts)
-    edges = joined([comparing.edges(pairs) for pairs in batched(candidates(state, plan, old, counts, large))])
+    pairs = candidates(state, plan, workspace, old, counts, large)
+    edges = joined([comparing.edges(batch) for batch in workspace.relieving(batched(pairs))])
     return settled(len(state), edges, large, lambda buckets: [comparing.led(rows) for rows in buckets], plan, counts)
 
 

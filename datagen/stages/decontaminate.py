@@ -23,7 +23,6 @@ __all__ = ["DROPPED", "HITS", "apply", "decontaminate", "processed", "report", "
 DROPPED = (
     "source_id", "reason", "detail", "text", "method", "benchmark", "item", "field", "start", "end", "span", "score",
 )  # fmt: skip
-_MARKS = {"overlap_reason": pl.String, "overlap": pl.String}
 
 
 def scan(
@@ -46,11 +45,10 @@ def scan(
     return scan_rows(rows, items, config, seed=seed, columns=columns)
 
 
-def apply(rows: pl.DataFrame, hits: pl.DataFrame, config: DecontaminateConfig, *, mark: bool = False) -> Selection:
+def apply(rows: pl.DataFrame, hits: pl.DataFrame, config: DecontaminateConfig) -> Selection:
     """Drops the rows with a hit of an acting method as `contaminated`, of others those that are `unresolved`.
 
-    The hits are those of `scan` and whatever verified them. A dropped row names its first hit. `mark`: all rows are
-    kept, with the columns overlap_reason and overlap (which hit), both null for a clean row.
+    The hits are those of `scan` and whatever verified them. A dropped row names its first hit.
     """
     acts = pl.col("method").is_in([acting(config), *ACTING])
     chosen = hits.with_columns(
@@ -64,8 +62,6 @@ def apply(rows: pl.DataFrame, hits: pl.DataFrame, config: DecontaminateConfig, *
         detail=pl.format("{} of {} by {}: {}", "item", "benchmark", "method", pl.col("span").fill_null("the whole row"))
     )
     ids = ids_of(rows)
-    if mark:
-        return Selection(_marked(rows, ids, first), _dropped(rows.clear(), ids.clear(), first))
     found = ids.is_in(first["source_id"].implode())
     return Selection(rows.filter(~found), _dropped(rows.filter(found), ids.filter(found), first))
 
@@ -123,12 +119,6 @@ def _dropped(rows: pl.DataFrame, ids: pl.Series, first: pl.DataFrame) -> pl.Data
     text = next((name for name in ("question", "text", "prompt", "solution") if name in rows.columns), rows.columns[0])
     texts = pl.DataFrame({"source_id": ids, "text": rows[text].cast(pl.String, strict=False)})
     return texts.join(first, on="source_id", how="left", maintain_order="left").select(*DROPPED)
-
-
-def _marked(rows: pl.DataFrame, ids: pl.Series, first: pl.DataFrame) -> pl.DataFrame:
-    about = first.select("source_id", overlap_reason="reason", overlap="detail").cast(_MARKS)  # type: ignore[arg-type]
-    joined = pl.DataFrame({"source_id": ids}).join(about, on="source_id", how="left", maintain_order="left")
-    return rows.with_columns(joined["overlap_reason"], joined["overlap"])
 
 
 def _checkable(coverage: pl.DataFrame, methods: Sequence[str]) -> pl.Series:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,20 +74,29 @@ def deduplicate(
     column: str = "question",
     priority: Sequence[str] = PRIORITY,
     against: KeptIndex | None = None,
+    room: Workspace | None = None,
 ) -> Deduplicated:
-    """`dedup` with the index that later sets are compared with, and the work that it took."""
+    """`dedup` with the index that later sets are compared with, and the work that it took.
+
+    `room` is where its state lies, which the index goes on using (default: one of `config.memory_mb`).
+    """
     _check(questions, config, ("id", column, *priority))
     ordered = _ordered(questions, priority, column)
     plan = plan_of(config, len(ordered))
     before = empty_index(plan) if against is None else made_alike(against, plan, "--against")
     text = ordered[column].cast(pl.String)
-    with Workspace(config.memory_mb * MEGABYTE) as room:
+    with nullcontext(room) if room else room_of(config) as room:
         found = _found(text, plan, config, room, before.state)
         ids = ordered["id"].cast(pl.String)
         index = before.extended(ids, found)
         work = asdict(found.counts) | {"hash": hashing.NAME, "spilled_bytes": room.spilled}
         work |= {name: getattr(plan, name) for name in ("num_perm", "bands", "rows")}
         return Deduplicated(_split(ordered, text, ids, before.ids, found), index, work)
+
+
+def room_of(config: DedupConfig) -> Workspace:
+    """Where a dedup under these settings works."""
+    return Workspace(config.memory_mb * MEGABYTE)
 
 
 def _found(text: pl.Series, plan: Plan, config: DedupConfig, room: Workspace, before: State) -> Found:

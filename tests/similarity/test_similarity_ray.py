@@ -143,6 +143,15 @@ def test_a_killed_worker_costs_nothing_but_time():
     assert same(found, here(texts))
 
 
+@pytest.mark.timeout(900)
+def test_a_lost_node_costs_nothing_but_time():
+    """kill -9 of a node with its workers and its objects: what was on it is made again, and the result is the same."""
+    script = Path(__file__).with_name("lost_node.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert ended.stdout.strip().splitlines()[-1:] == ["killed the same"], ended.stderr[-2000:]
+
+
 def test_the_stage_and_its_index_are_the_same():
     """`address` changes where the stage works, and nothing of what it says: rows, reasons, index, work."""
     frame = pl.DataFrame({"id": [f"q{row}" for row in range(300)], "question": corpus(9, 300)})

@@ -21,6 +21,7 @@ from datagen.models import REASONS
 from datagen.overlap import STRONG
 from datagen.sets import BenchmarkItem
 from datagen.stages.decontaminate import HITS, apply, decontaminate, processed, scan, substrings
+from datagen.verification import marks
 
 OPENAI = ("openai", "openai-min20")
 CONFIG = DecontaminateConfig()
@@ -240,16 +241,13 @@ def test_methods_that_only_report_drop_nothing() -> None:
     assert len(apply(rows("a"), hits, CONFIG).kept) == 1
 
 
-def test_marking_keeps_every_row() -> None:
-    """With `mark` nothing is dropped; each row says why it would be, null where it would not."""
+def test_a_mark_says_what_would_be_dropped_and_why() -> None:
+    """Each row in its place has the reason and the hit for which it would go; null where it would not."""
     frame = rows(prose(1), "clean", prose(3))
     hits = scan(frame, [item(prose(1))], CONFIG, seed=0).hits
     more = pl.DataFrame([hit("r2", "unresolved")], schema=HITS)
-    selection = apply(frame, pl.concat([hits, more]), CONFIG, mark=True)
-    assert selection.kept.drop("overlap_reason", "overlap").equals(frame)
-    assert selection.kept["overlap_reason"].to_list() == ["contaminated", None, "unresolved"]
-    assert selection.dropped.is_empty()
-    assert selection.dropped.schema == apply(frame, hits, CONFIG).dropped.schema
+    first, clean, last = marks(frame, apply(frame, pl.concat([hits, more]), CONFIG).dropped)
+    assert first.startswith("contaminated: ") and clean is None and last.startswith("unresolved: ")
 
 
 def test_the_report_lists_what_nothing_can_check() -> None:
