@@ -247,7 +247,7 @@ _OF_JUDGE: Flags = ("engine", EngineConfig, ("engine", "base_url", "concurrency"
 _ENGINE_OF_EVAL: Flags = (
     "engine", EngineConfig,
     ("engine", "model", "revision", "dtype", "quantization", "chat_template", "tensor_parallel_size", "max_model_len",
-     "gpu_memory_utilization", "trust_remote_code", "base_url", "concurrency", "replay"),
+     "gpu_memory_utilization", "trust_remote_code", "base_url", "address", "replicas", "concurrency", "replay"),
 )  # fmt: skip
 _RUN: Flags = ("run", RunConfig, ())
 _OF_QUESTIONS: Flags = ("questions", QuestionsConfig, ("count", "target", "max_generated"))

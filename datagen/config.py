@@ -56,7 +56,10 @@ class EngineConfig:
     """Which model answers, through what, and how it is loaded."""
 
     engine: str = setting(
-        "vllm", "vllm, server (OpenAI-compatible), replay", choices=("vllm", "server", "replay"), shapes=False
+        "vllm",
+        "vllm, server (OpenAI-compatible), ray (a cluster), replay",
+        choices=("vllm", "server", "ray", "replay"),
+        shapes=False,
     )
     model: str = setting("codellama/CodeLlama-7b-Instruct-hf", "Hub id, folder, or demo-model (ships with datagen)")
     revision: str = setting("", "commit or branch of the model on the Hub")
@@ -72,6 +75,8 @@ class EngineConfig:
     base_url: tuple[str, ...] = setting(
         (), "server: its address, like http://localhost:8000/v1, or several", shapes=False, metavar="URL"
     )
+    address: str = setting("", "ray: the cluster, HOST:PORT or ray://HOST:PORT (default: auto)", shapes=False)
+    replicas: int = setting(1, "ray: copies of the model, each on GPUs of its own", shapes=False, at_least=1)
     concurrency: int = setting(256, "items in flight", shapes=False, at_least=1)
     request_timeout: float = setting(600.0, "server: seconds until a request is retried", shapes=False, flag=False)
     retries: int = setting(5, "server: tries after the first", shapes=False, flag=False, at_least=0)

@@ -11,7 +11,7 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from datagen.errors import DatagenError
 
@@ -68,7 +68,7 @@ class _Place(Generic[Kind]):
     wait: float = 0.0
     missed: bool = False
     down: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: set[asyncio.Future[object]] = field(default_factory=set)
+    tasks: set[asyncio.Future[Any]] = field(default_factory=set)
 
 
 STEADY = Pace()

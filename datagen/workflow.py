@@ -311,7 +311,7 @@ async def run(folder: Path, recipe: Recipe, work: Callable[[Run], Awaitable[obje
         used = used_engines(recipe)
         models = {step: {"model": config.model, "revision": config.revision} for step, config in used.items()}
         opened.update_manifest(recipe=recipe.name, seed=recipe.run.seed, models=models)
-        async with opened_engines(used, say) as engines, LazySandbox(recipe.run) as sandbox:
+        async with opened_engines(used, say) as engines, LazySandbox(recipe.run, used.values()) as sandbox:
             interrupt = Interrupt(say)
             with interrupt.installed():
                 await work(Run(opened, recipe, engines, sandbox, interrupt, say))
