@@ -20,7 +20,7 @@ from datagen.engines.replay import Replay
 from datagen.models import Completion, Engine, Request
 
 MEMORY = 100_000_000
-FAST_DEATH = {"health_check_period_ms": 500, "health_check_failure_threshold": 4, "health_check_timeout_ms": 5000}
+FAST_DEATH = {"health_check_period_ms": 500, "health_check_failure_threshold": 10, "health_check_timeout_ms": 5000}
 
 
 @contextmanager

@@ -130,7 +130,7 @@ async def test_a_run_on_a_cluster_is_that_of_one_machine_whatever_dies(cluster, 
 
 async def on_cluster(folder: Path, recipe, address: str) -> None:
     """All stages with a slow model in two replicas, programs on the nodes."""
-    config = replace(CONFIG, address=address)
+    config = replace(CONFIG, address=address, model="replay")
     engine = await open_ray(config, opener=ray_kit.slow_model, pace=QUICK)
     recipe = replace(recipe, engines={step: replace(one, concurrency=8) for step, one in recipe.engines.items()})
     with RunFolder(folder) as opened:
@@ -177,3 +177,13 @@ async def test_a_killed_driver_goes_on(cluster, tmp_path):
             break
         time.sleep(0.05)
     assert not ray_kit.actors("Replica", raylets)
+
+
+async def test_replicas_of_a_real_model_say_what_one_engine_says(cluster, model_folder, vllm_engine):
+    """Two replicas in vLLM give the texts of vLLM on this machine, request by request."""
+    config = replace(CONFIG, address=cluster.address, model=str(model_folder), max_model_len=512)
+    made = await open_engine(config, share=0.1)
+    requests = [replace(ASK, sampling=replace(ASK.sampling, n=2, seed=1000 + i)) for i in range(24)]  # noqa: F405
+    there = await asyncio.gather(*(made.complete(request) for request in requests))
+    await made.close()
+    assert there == await asyncio.gather(*(vllm_engine.complete(request) for request in requests))

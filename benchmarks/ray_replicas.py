@@ -1,0 +1,113 @@
+"""What a Ray cluster adds to vLLM: tokens per second of the bare engine, of a replica, and of Ray's own batch library.
+
+    python -m benchmarks.ray_replicas [--model FOLDER] [--requests 256] [--tokens 128] [--passes 3]
+
+All three run one vLLM on this machine, with the same prompts, seeds and settings. The bare engine and the replica take
+turns; ray.data.llm, which loads its model for each data set, answers all passes at once. A rate counts from the moment
+when a first batch of answers is there, so that start-up and filling the batch are left out of all three alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from datagen.config import EngineConfig
+from datagen.engines import open_engine
+from datagen.models import Engine, Request, Sampling
+from datagen.resources import resolve_model
+
+FIRST = 32
+Finished = tuple[float, int]
+"""When an answer was there, and how many tokens it has."""
+
+
+def requests(count: int, tokens: int, start: int = 0) -> list[Request]:
+    """Prompts that differ, each with a seed of its own."""
+    return [
+        Request(prompt=f"Write a function that adds {i} to a number.\n", sampling=Sampling(max_tokens=tokens, seed=i))
+        for i in range(start, start + count)
+    ]
+
+
+def rate(finished: Sequence[Finished]) -> float:
+    """Tokens per second after the first answers."""
+    ordered = sorted(finished)
+    began = ordered[FIRST - 1][0]
+    return sum(tokens for _, tokens in ordered[FIRST:]) / (ordered[-1][0] - began)
+
+
+async def asked(engine: Engine, work: Sequence[Request]) -> list[Finished]:
+    """All requests at once."""
+
+    async def one(request: Request) -> Finished:
+        completion = await engine.complete(request)
+        return time.time(), completion.completion_tokens
+
+    return list(await asyncio.gather(*(one(request) for request in work)))
+
+
+async def in_turns(args: argparse.Namespace) -> dict[str, list[float]]:
+    """The rates of the bare engine and of a replica, pass by pass."""
+    config = EngineConfig(model=args.model, max_model_len=1024)
+    engines: dict[str, Engine] = {
+        "vLLM in this process's care": await open_engine(config, share=0.25),
+        "a replica (--engine ray)": await open_engine(replace(config, engine="ray"), share=0.25),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in engines}
+    for number in range(args.passes):
+        for name, engine in engines.items():
+            rates[name].append(rate(await asked(engine, requests(args.requests, args.tokens, 10_000 * number))))
+    for engine in engines.values():
+        await engine.close()
+    return rates
+
+
+def ray_data(args: argparse.Namespace) -> float:
+    """The rate of ray.data.llm over the requests of all passes."""
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    settings = {
+        "max_model_len": 1024, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192, "block_size": 32,
+        "enforce_eager": True, "kv_cache_memory_bytes": 1 << 30, "enable_prefix_caching": True,
+    }  # fmt: skip
+    config = vLLMEngineProcessorConfig(
+        model_source=resolve_model(args.model), engine_kwargs=settings, concurrency=1, batch_size=64,
+        max_concurrent_batches=16, chat_template_stage=False, placement_group_config={"bundles": [{"CPU": 1}]},
+    )  # fmt: skip
+    process = build_processor(
+        config,
+        preprocess=lambda row: {"prompt": row["prompt"], "sampling_params": _sampling(row, args.tokens)},
+        postprocess=lambda row: {"at": time.time(), "tokens": row["num_generated_tokens"]},
+    )
+    rows = [{"prompt": r.prompt, "seed": r.sampling.seed} for r in requests(args.requests * args.passes, args.tokens)]
+    done = process(ray.data.from_items(rows, override_num_blocks=len(rows) // 64)).take_all()
+    return rate([(row["at"], row["tokens"]) for row in done])
+
+
+def _sampling(row: dict[str, Any], tokens: int) -> dict[str, Any]:
+    return {"temperature": 0.8, "top_p": 0.95, "max_tokens": tokens, "seed": row["seed"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="demo-model")
+    parser.add_argument("--requests", type=int, default=256)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--passes", type=int, default=3)
+    args = parser.parse_args()
+    ray.init(address="local", object_store_memory=200_000_000, num_cpus=4, include_dashboard=False)
+    for name, rates in asyncio.run(in_turns(args)).items():
+        print(f"{name:30} {statistics.median(rates):8,.0f} tokens/s  ({', '.join(f'{one:,.0f}' for one in rates)})")
+    print(f"{'ray.data.llm':30} {ray_data(args):8,.0f} tokens/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
