@@ -41,6 +41,7 @@ from datagen.hub import push_model
 from datagen.licenses import check_license
 from datagen.models import Row
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
+from datagen.shards import Shard, read_shard
 from datagen.store import Report, read_reports, read_status
 from datagen.tables import iter_rows
 from datagen.training.exports import EXPORTS
@@ -66,7 +67,7 @@ def say(text: str) -> None:
 def questions(args: argparse.Namespace) -> None:
     """Generates questions in rounds, and drops duplicates among them."""
     in_run(args, lambda run: run.questions())
-    conclude(args.run)
+    conclude(folder_of(args))
 
 
 def dedup(args: argparse.Namespace) -> None:
@@ -82,7 +83,7 @@ def dedup(args: argparse.Namespace) -> None:
 def solve(args: argparse.Namespace) -> None:
     """Writes tests and candidates for each unique question and keeps the first candidate that passes."""
     in_run(args, lambda run: run.solve())
-    conclude(args.run)
+    conclude(folder_of(args))
 
 
 def decontaminate(args: argparse.Namespace) -> None:
@@ -133,12 +134,27 @@ def push(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs every stage of a recipe in order."""
+    """Runs every stage of a recipe in order; with --shard, a part of the next one."""
+    if args.shard:
+        if args.target_rows:
+            raise UsageError("--target-rows takes whole rounds", hint="Give --shard with --target or --count")
+        in_run(args, lambda run: run.next_part())
+        conclude(folder_of(args))
+        return
     in_run(args, lambda run: run.everything(args.target_rows))
     conclude(args.run, dataset=True, sample=True)
     recipe = resolve(args)
     if recipe.loop.benchmarks:
         print(f"\n{loop.shown(loop.close(Path(args.run), recipe, say))}")
+
+
+def merge(args: argparse.Namespace) -> None:
+    """Puts the shards of a run together; no model is asked."""
+    folders = [Path(folder) for folder in args.shards]
+    written = [folder / "recipe.toml" for folder in folders or sorted((Path(args.run) / "shards").glob("*-of-*"))]
+    args.recipe = args.recipe or next((str(path) for path in written if path.is_file()), None)
+    in_run(args, workflow.then(lambda run: run.merge(folders)))
+    conclude(args.run)
 
 
 def status(args: argparse.Namespace) -> None:
@@ -287,6 +303,10 @@ COMMANDS: Mapping[str, Command] = {
             ("export", ExportConfig, ("license",)), ("loop", LoopConfig, ("rounds",)), _ENGINE, _RUN,
         ),
     ),
+    "merge": Command(
+        merge, "Put the shards of a run together, as if one process had made it.",
+        "datagen merge --run runs/big · datagen merge node1/3-of-4 ... --run runs/big",
+    ),
     "preview": Command(
         preview, "Make a few rows end to end, show them whole, keep nothing.", "datagen preview --recipe demo",
         (_ENGINE, _RUN),
@@ -342,6 +362,8 @@ _POSITIONAL = {
 }  # fmt: skip
 _OF_TABLES = ("dedup", "decontaminate")
 """The commands that also work on a table of any kind, instead of a run."""
+_SHARED = ("questions", "solve", "run")
+"""The commands that several processes can share."""
 _ALONE = ("doctor", "eval", "compare", "finetune")
 """Commands that work in no run's folder."""
 
@@ -358,6 +380,12 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         text = "go on until N verified, decontaminated rows are there"
         parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file")
         parser.add_argument("--target-rows", type=int, default=0, metavar="N", help=text)
+    if name == "merge":
+        text = "folders of the shards (default: those in the run's folder)"
+        parser.add_argument("shards", nargs="*", metavar="SHARD", help=text)
+    if name in _SHARED:
+        text = "do only the i-th of N parts, in a folder of its own; then: datagen merge"
+        parser.add_argument("--shard", default="", metavar="i/N", help=text)
     if name in _OF_TABLES:
         _add_table(parser, many=name == "decontaminate")
     if name == "decontaminate":
@@ -440,7 +468,19 @@ def only_of_tables(args: argparse.Namespace) -> None:
 
 def in_run(args: argparse.Namespace, work: Callable[[workflow.Run], Awaitable[object]]) -> None:
     """Opens the run's folder with its engines and sandbox, and does the work."""
-    asyncio.run(workflow.run(Path(args.run), resolve(args), work, say))
+    asyncio.run(workflow.run(Path(args.run), resolve(args), work, say, shard_of(args)))
+
+
+def shard_of(args: argparse.Namespace) -> Shard | None:
+    """The part that --shard names, if it was given."""
+    given = getattr(args, "shard", "")
+    return read_shard(given, Path(args.run)) if given else None
+
+
+def folder_of(args: argparse.Namespace) -> str:
+    """Where the command works: the run's folder, or its shard's."""
+    shard = shard_of(args)
+    return str(shard.folder) if shard else args.run
 
 
 def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:

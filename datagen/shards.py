@@ -1,4 +1,4 @@
-"""A run shared among the jobs of an array: each does a part of a stage in a folder of its own, `merge` puts them together.
+"""A run shared among the jobs of an array: each does a part of a stage in its own folder, `merge` puts them together.
 
     runs/NAME/shards/3-of-16/          a run's folder like any other, with the third of sixteen parts
     runs/NAME/shards/3-of-16/3-solve/shard.json   which part of what it holds

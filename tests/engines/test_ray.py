@@ -124,8 +124,8 @@ async def test_a_run_on_a_cluster_is_that_of_one_machine_whatever_dies(cluster, 
     assert not running.done()
     await running
     assert tables(tmp_path / "there") == tables(tmp_path / "here")
-    await asyncio.to_thread(cluster.remove_node, doomed, allow_graceful=False)
-    await asyncio.to_thread(cluster.add_node, num_cpus=2, object_store_memory=ray_kit.MEMORY)
+    cluster.remove_node(doomed, allow_graceful=False)
+    cluster.add_node(num_cpus=2, object_store_memory=ray_kit.MEMORY)
 
 
 async def on_cluster(folder: Path, recipe, address: str) -> None:
@@ -158,7 +158,7 @@ async def test_a_killed_driver_goes_on(cluster, tmp_path):
     (tmp_path / "mine.toml").write_text(recipe.to_toml())
     command = [
         sys.executable, "-m", "datagen", "run", str(tmp_path / "mine.toml"), "--run", str(tmp_path / "again"),
-        "--engine", "ray", "--address", cluster.address, "--replicas", "2", "--replay", str(tmp_path / "recorded"),
+        "--engine", "ray", "--model", "replay", "--address", cluster.address, "--replicas", "2", "--replay", str(tmp_path / "recorded"),
     ]  # fmt: skip
     first = subprocess.Popen(command, stderr=subprocess.PIPE)
     for _ in range(1200):
