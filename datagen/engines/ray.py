@@ -35,7 +35,8 @@ async def open_engine(
     """
     await in_thread(lambda: connect(config.address or "auto"))
     inside = replace(config, engine="replay" if config.replay else "vllm")
-    replicas = Replicas(config, partial(opener or partial(_open, share=share), inside), pace)
+    own = 1.0 if _has_gpus() else share  # a replica has its GPUs to itself, and a node's memory not
+    replicas = Replicas(config, partial(opener or partial(_open, share=own), inside), pace)
     try:
         await replicas.ready()
     except BaseException:
@@ -98,12 +99,18 @@ async def _complete(request: Request, replica: Remote) -> Completion:
     return completion
 
 
+def _has_gpus() -> bool:
+    import ray
+
+    return bool(ray.cluster_resources().get("GPU"))
+
+
 def _actor(config: EngineConfig) -> Any:
     """The class of the replicas, with what each of them needs of a node."""
     import ray
 
     size = config.tensor_parallel_size
-    needs = {"num_gpus": size, "num_cpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": size}
+    needs = {"num_gpus": size, "num_cpus": 1} if _has_gpus() else {"num_cpus": size}
     options = {"max_restarts": -1, "max_concurrency": config.concurrency + _SPARE, "scheduling_strategy": "SPREAD"}
     return ray.remote(Replica).options(**needs, **options)
 

@@ -158,7 +158,8 @@ async def test_a_killed_driver_goes_on(cluster, tmp_path):
     (tmp_path / "mine.toml").write_text(recipe.to_toml())
     command = [
         sys.executable, "-m", "datagen", "run", str(tmp_path / "mine.toml"), "--run", str(tmp_path / "again"),
-        "--engine", "ray", "--model", "replay", "--address", cluster.address, "--replicas", "2", "--replay", str(tmp_path / "recorded"),
+        "--engine", "ray", "--address", cluster.address, "--replicas", "2",
+        "--model", "replay", "--replay", str(tmp_path / "recorded"),
     ]  # fmt: skip
     first = subprocess.Popen(command, stderr=subprocess.PIPE)
     for _ in range(1200):

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from fault_server import MODEL, Fault, FaultServer, answer
 
-from datagen.config import EngineConfig
+from datagen.cli import build_parser
+from datagen.config import EngineConfig, build
 from datagen.engines import open_engine
 from datagen.engines.server import Servers
 from datagen.errors import EngineUnavailable, RequestFailed
@@ -146,6 +147,15 @@ async def test_opening_goes_on_without_a_server_that_is_away(capsys):
     assert "http://127.0.0.1:1/v1: not there" in capsys.readouterr().err
     with pytest.raises(EngineUnavailable, match="no server answers"):
         await open_engine(replace(CONFIG, base_url=("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")))
+
+
+def test_addresses_may_be_listed_or_repeated():
+    """--base-url a b is --base-url a --base-url b; a recipe may give one address as a plain text."""
+    listed = build_parser().parse_args(["solve", "--base-url", "a", "b"])
+    repeated = build_parser().parse_args(["solve", "--base-url", "a", "--base-url", "b"])
+    assert getattr(listed, "engine.base_url") == getattr(repeated, "engine.base_url") == ["a", "b"]
+    assert build(EngineConfig, {"base_url": "a"}, {}).base_url == ("a",)
+    assert build(EngineConfig, {"base_url": ""}, {}).base_url == ()
 
 
 async def test_opening_refuses_a_server_of_another_model():
