@@ -57,8 +57,8 @@ class EngineConfig:
 
     engine: str = setting(
         "vllm",
-        "vllm, server (OpenAI-compatible), ray (a cluster), replay",
-        choices=("vllm", "server", "ray", "replay"),
+        "vllm, server (OpenAI-compatible), batch (a provider's), ray (a cluster), replay",
+        choices=("vllm", "server", "batch", "ray", "replay"),
         shapes=False,
     )
     model: str = setting("codellama/CodeLlama-7b-Instruct-hf", "Hub id, folder, or demo-model (ships with datagen)")

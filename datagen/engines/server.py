@@ -32,13 +32,7 @@ async def open_engine(config: EngineConfig, *, share: float = 1.0) -> Engine:
 
     Of several addresses one has to answer; one that does not serve the model is an error.
     """
-    urls = config.base_url or tuple(filter(None, [os.environ.get("OPENAI_BASE_URL", "")]))
-    if not urls:
-        raise UsageError("no server given", hint="Give --base-url http://localhost:8000/v1, or set OPENAI_BASE_URL")
-    if config.chat_template not in ("", "none"):
-        hint = "Give the file to the server, or --chat-template none"
-        raise UsageError("a server brings its own chat template", hint=hint)
-    key = os.environ.get("OPENAI_API_KEY", "")
+    urls, key = addresses(config)
     server = Server(config, urls[0], key) if len(urls) == 1 else Servers(config, urls, key)
     try:
         await server.check()
@@ -46,6 +40,17 @@ async def open_engine(config: EngineConfig, *, share: float = 1.0) -> Engine:
         await server.close()
         raise
     return server
+
+
+def addresses(config: EngineConfig) -> tuple[tuple[str, ...], str]:
+    """(addresses, key): from the settings and the environment; UsageError for what no server can be asked."""
+    urls = config.base_url or tuple(filter(None, [os.environ.get("OPENAI_BASE_URL", "")]))
+    if not urls:
+        raise UsageError("no server given", hint="Give --base-url http://localhost:8000/v1, or set OPENAI_BASE_URL")
+    if config.chat_template not in ("", "none"):
+        hint = "Give the file to the server, or --chat-template none"
+        raise UsageError("a server brings its own chat template", hint=hint)
+    return urls, os.environ.get("OPENAI_API_KEY", "")
 
 
 class Servers:

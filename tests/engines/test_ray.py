@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +152,8 @@ async def solved(folder: Path, count: int) -> None:
 async def test_a_killed_driver_goes_on(cluster, tmp_path):
     """`datagen run --engine ray` killed by SIGKILL and typed again ends as the recorded run did; the replicas of the
     dead driver do not stay."""
+    raylets = [ray_kit.raylet(node) for node in cluster.worker_nodes]
+    others = set(ray_kit.actors("Replica", raylets))
     recipe = small_recipe(tmp_path)
     await small_run.work(tmp_path / "recorded", recipe, lambda run: run.everything())
     (tmp_path / "mine.toml").write_text(recipe.to_toml())
@@ -172,12 +173,11 @@ async def test_a_killed_driver_goes_on(cluster, tmp_path):
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     assert tables(tmp_path / "again") == tables(tmp_path / "recorded")
-    raylets = [ray_kit.raylet(node) for node in cluster.worker_nodes]
     for _ in range(200):
-        if not ray_kit.actors("Replica", raylets):
-            break
-        time.sleep(0.05)
-    assert not ray_kit.actors("Replica", raylets)
+        if not (left := set(ray_kit.actors("Replica", raylets)) - others):
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"replicas of a dead driver: {left}")
 
 
 async def test_replicas_of_a_real_model_say_what_one_engine_says(cluster, model_folder, vllm_engine):
