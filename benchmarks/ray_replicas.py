@@ -1,10 +1,10 @@
-"""What a Ray cluster adds to vLLM: tokens per second of the bare engine, of a replica, and of Ray's own batch library.
+"""What a Ray cluster adds to vLLM: tokens per CPU second of the bare engine, a replica, and Ray's own batch library.
 
     python -m benchmarks.ray_replicas [--model FOLDER] [--requests 256] [--tokens 128] [--passes 3]
 
-All three run one vLLM on this machine, with the same prompts, seeds and settings. The bare engine and the replica take
-turns; ray.data.llm, which loads its model for each data set, answers all passes at once. A rate counts from the moment
-when a first batch of answers is there, so that start-up and filling the batch are left out of all three alike.
+All three run one vLLM on this machine, with the same prompts, seeds and settings. The bare engine and the replica are
+both loaded and take turns. ray.data.llm loads its model for each data set, so it answers one pass, then all of them, and
+the difference counts. CPU seconds are those of this process and all that come from it, Ray's own included.
 """
 
 from __future__ import annotations
@@ -12,21 +12,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import ray
 
 from datagen.config import EngineConfig
 from datagen.engines import open_engine
 from datagen.models import Engine, Request, Sampling
 from datagen.resources import resolve_model
-
-FIRST = 32
-Finished = tuple[float, int]
-"""When an answer was there, and how many tokens it has."""
 
 
 def requests(count: int, tokens: int, start: int = 0) -> list[Request]:
@@ -37,21 +33,23 @@ def requests(count: int, tokens: int, start: int = 0) -> list[Request]:
     ]
 
 
-def rate(finished: Sequence[Finished]) -> float:
-    """Tokens per second after the first answers."""
-    ordered = sorted(finished)
-    began = ordered[FIRST - 1][0]
-    return sum(tokens for _, tokens in ordered[FIRST:]) / (ordered[-1][0] - began)
+def spent() -> float:
+    """CPU seconds of this process and its descendants, ended ones included."""
+    total = 0.0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
-async def asked(engine: Engine, work: Sequence[Request]) -> list[Finished]:
-    """All requests at once."""
-
-    async def one(request: Request) -> Finished:
-        completion = await engine.complete(request)
-        return time.time(), completion.completion_tokens
-
-    return list(await asyncio.gather(*(one(request) for request in work)))
+async def rate(engine: Engine, work: Sequence[Request]) -> float:
+    """Tokens per CPU second, all requests at once."""
+    before = spent()
+    done = await asyncio.gather(*(engine.complete(request) for request in work))
+    return sum(completion.completion_tokens for completion in done) / (spent() - before)
 
 
 async def in_turns(args: argparse.Namespace) -> dict[str, list[float]]:
@@ -64,14 +62,25 @@ async def in_turns(args: argparse.Namespace) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {name: [] for name in engines}
     for number in range(args.passes):
         for name, engine in engines.items():
-            rates[name].append(rate(await asked(engine, requests(args.requests, args.tokens, 10_000 * number))))
+            rates[name].append(await rate(engine, requests(args.requests, args.tokens, 10_000 * number)))
     for engine in engines.values():
         await engine.close()
     return rates
 
 
 def ray_data(args: argparse.Namespace) -> float:
-    """The rate of ray.data.llm over the requests of all passes."""
+    """The rate of ray.data.llm: what more requests cost it than a few."""
+    costs = []
+    for passes in (1, 1 + args.passes):
+        before = spent()
+        tokens = _ray_data(args, passes)
+        costs.append((tokens, spent() - before))
+    (few, little), (many, much) = costs
+    return (many - few) / (much - little)
+
+
+def _ray_data(args: argparse.Namespace, passes: int) -> int:
+    """The tokens of this many passes."""
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
     settings = {
@@ -85,11 +94,11 @@ def ray_data(args: argparse.Namespace) -> float:
     process = build_processor(
         config,
         preprocess=lambda row: {"prompt": row["prompt"], "sampling_params": _sampling(row, args.tokens)},
-        postprocess=lambda row: {"at": time.time(), "tokens": row["num_generated_tokens"]},
+        postprocess=lambda row: {"tokens": row["num_generated_tokens"]},
     )
-    rows = [{"prompt": r.prompt, "seed": r.sampling.seed} for r in requests(args.requests * args.passes, args.tokens)]
+    rows = [{"prompt": r.prompt, "seed": r.sampling.seed} for r in requests(args.requests * passes, args.tokens)]
     done = process(ray.data.from_items(rows, override_num_blocks=len(rows) // 64)).take_all()
-    return rate([(row["at"], row["tokens"]) for row in done])
+    return sum(int(row["tokens"]) for row in done)
 
 
 def _sampling(row: dict[str, Any], tokens: int) -> dict[str, Any]:
@@ -105,8 +114,9 @@ def main() -> None:
     args = parser.parse_args()
     ray.init(address="local", object_store_memory=200_000_000, num_cpus=4, include_dashboard=False)
     for name, rates in asyncio.run(in_turns(args)).items():
-        print(f"{name:30} {statistics.median(rates):8,.0f} tokens/s  ({', '.join(f'{one:,.0f}' for one in rates)})")
-    print(f"{'ray.data.llm':30} {ray_data(args):8,.0f} tokens/s", flush=True)
+        each = ", ".join(f"{one:,.0f}" for one in rates)
+        print(f"{name:30} {statistics.median(rates):8,.0f} tokens per CPU s  ({each})", flush=True)
+    print(f"{'ray.data.llm':30} {ray_data(args):8,.0f} tokens per CPU s", flush=True)
 
 
 if __name__ == "__main__":

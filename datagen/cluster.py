@@ -103,14 +103,23 @@ class Remote:
 
 
 async def _result(reference: Any) -> Any:
-    """The object; whoever is cancelled while waiting cancels the work, too."""
+    """The object; whoever is cancelled while waiting cancels the work, too.
+
+    The waiting itself is not cancelled: a client (ray://) fails aloud on a future that was.
+    """
     import ray
 
+    waiting = asyncio.ensure_future(_object(reference))
     try:
-        return await reference
+        return await asyncio.shield(waiting)
     except asyncio.CancelledError:
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
         ray.cancel(reference)
         raise
+
+
+async def _object(reference: Any) -> Any:
+    return await reference
 
 
 def _first_line(error: Exception) -> str:

@@ -88,7 +88,8 @@ class Replicas:
 
 
 def _say_waiting() -> None:
-    print("no replica is up yet: `ray status` shows whether a node has room for one", file=sys.stderr, flush=True)
+    text = "no replica has loaded its model yet; `ray status` shows whether a node has room for one"
+    print(text, file=sys.stderr, flush=True)
 
 
 async def _complete(request: Request, replica: Remote) -> Completion:
