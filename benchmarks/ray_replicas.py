@@ -3,8 +3,8 @@
     python -m benchmarks.ray_replicas [--model FOLDER] [--requests 256] [--tokens 128] [--passes 3]
 
 All three run one vLLM on this machine, with the same prompts, seeds and settings. The bare engine and the replica are
-both loaded and take turns. ray.data.llm loads its model for each data set, so it answers one pass, then all of them, and
-the difference counts. CPU seconds are those of this process and all that come from it, Ray's own included.
+both loaded and take turns. ray.data.llm loads its model for each data set, so it answers one pass, then more, and the
+difference counts. CPU seconds are those of this process and all that come from it, Ray's own included.
 """
 
 from __future__ import annotations
