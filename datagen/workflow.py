@@ -40,7 +40,7 @@ from datagen.stages import dedup, export, questions, solve
 from datagen.stages.dedup import Deduplicated
 from datagen.stages.export import Exported
 from datagen.stages.solve import SolveEngines, SolvePrompts
-from datagen.store import Report, RunFolder, StageFolder, finished_table
+from datagen.store import Report, RunFolder, StageFolder, finished_table, read_manifest
 from datagen.tables import count_rows, iter_rows, read_table
 from datagen.verification import (
     Verifier,
@@ -317,6 +317,8 @@ class Run:
     def _gathered(self, name: str, paths: Sequence[Path], kept_type: type[Any]) -> StageFolder:
         stage = self._stage(name, read_json(paths[0] / "settings.json"))
         self.say(f"{name}: {gather(paths, stage, kept_type):,} items of {len(paths)} shards")
+        if levels := [level for path in paths if (level := read_manifest(path.parent).get("sandbox"))]:
+            self.folder.update_manifest(sandbox=max(levels))  # "L1" is weaker than "L0"
         return stage
 
     def _part(self, items: list[Item], stage: StageFolder, item_id: Callable[[Item], str]) -> list[Item]:
