@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -66,12 +67,20 @@ async def test_merged_shards_are_the_run_of_one_process(recipe, tmp_path):
     assert split == tables(tmp_path / "whole")
 
 
-async def test_a_merge_alone_finishes_its_stages(recipe, tmp_path):
-    """Where the first round was enough, the merged stages are finished without asking anything more."""
+def test_the_command_line_works_in_shards(recipe, tmp_path):
+    """`run --shard` does a part of what is next, in a folder of its own, and `merge` finishes what it puts together:
+    where the first round is enough, the last `run` has only decontamination and export to do."""
     recipe = replace(recipe, questions=replace(recipe.questions, target=0, count=12))
-    await work(tmp_path / "whole", recipe, lambda run: run.questions())
-    await work(tmp_path / "whole", recipe, lambda run: run.solve())
-    await in_parts(tmp_path / "split", recipe, 2)
+    asyncio.run(work(tmp_path / "whole", recipe, lambda run: run.everything()))
+    (tmp_path / "mine.toml").write_text(recipe.to_toml())
+    model = ["--engine", "replay", "--replay", str(tmp_path / "whole"), "--model", "replay"]
+    command = ["run", str(tmp_path / "mine.toml"), *model, "--run", str(tmp_path / "split")]
+    for stage in ("2-dedup", "3-solve"):
+        for part in ("1/2", "2/2"):
+            assert main([*command, "--shard", part]) == 0
+        assert main(["merge", "--run", str(tmp_path / "split")]) == 0
+        assert (tmp_path / "split" / stage / "report.json").exists()
+    assert main(command) == 0
     split = {name: data for name, data in tables(tmp_path / "split").items() if not name.startswith("shards")}
     assert split == tables(tmp_path / "whole")
 
@@ -162,10 +171,12 @@ def test_what_names_no_part_is_a_usage_error(text):
         read_shard(text, Path("run"))
 
 
-def test_the_command_line_works_in_shards(recipe, tmp_path, capsys):
-    """--shard works in a folder of its own below --run, and `merge` finds it there; without shards it says so."""
+def test_what_cannot_be_split_or_merged_is_said(recipe, tmp_path, capsys):
+    """A run without shards, a part that is none, and rows as a target are one line each."""
     (tmp_path / "mine.toml").write_text(recipe.to_toml())
+    run = ["run", str(tmp_path / "mine.toml"), "--run", str(tmp_path / "run")]
     assert main(["merge", "--run", str(tmp_path / "run")]) == InputError.exit_code
-    assert "--shard i/N" in capsys.readouterr().err
-    command = ["questions", "--recipe", str(tmp_path / "mine.toml"), "--run", str(tmp_path / "run"), "--shard", "7/2"]
-    assert main(command) == UsageError.exit_code
+    assert main([*run, "--shard", "7/2"]) == UsageError.exit_code
+    assert main([*run, "--shard", "1/2", "--target-rows", "5"]) == UsageError.exit_code
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 3 and "--shard i/N" in said[0] and "3/16" in said[1] and "--target" in said[2]
