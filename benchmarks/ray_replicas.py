@@ -5,6 +5,11 @@
 All three run one vLLM on this machine, with the same prompts, seeds and settings. The bare engine and the replica are
 both loaded and take turns. ray.data.llm loads its model for each data set, so it answers one pass, then more, and the
 difference counts. CPU seconds are those of this process and all that come from it, Ray's own included.
+
+    python -m benchmarks.ray_replicas --driver
+
+What one call costs the driver's own process, which there is one of: a request to a replica that answers at once, a
+program in a sandbox on the cluster, and one in the pool of this machine.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,10 +25,14 @@ from typing import Any
 import psutil
 import ray
 
-from datagen.config import EngineConfig
+from datagen.config import EngineConfig, RunConfig
 from datagen.engines import open_engine
-from datagen.models import Engine, Request, Sampling
+from datagen.engines.ray import open_engine as open_ray
+from datagen.engines.replay import Replay
+from datagen.models import Completion, Engine, Job, Request, Sample, Sampling
+from datagen.pools import RemotePools
 from datagen.resources import resolve_model
+from sandbox import Pool
 
 
 def requests(count: int, tokens: int, start: int = 0) -> list[Request]:
@@ -105,14 +115,40 @@ def _sampling(row: dict[str, Any], tokens: int) -> dict[str, Any]:
     return {"temperature": 0.8, "top_p": 0.95, "max_tokens": tokens, "seed": row["seed"]}
 
 
+async def driver(calls: int = 2000) -> None:
+    """Prints the CPU time of the driver's process for each kind of call."""
+    engine = await open_ray(EngineConfig(engine="ray", model="none", replicas=2), opener=at_once)
+    work = requests(calls, 1)
+    programs = [Job(f"def f(n):\n    return n + {i}", (f"assert f(1) == {i + 1}",)) for i in range(calls)]
+    async with RemotePools(RunConfig(), "auto") as there, Pool(2) as here:
+        for name, asked in (
+            ("a request to a replica", lambda: asyncio.gather(*(engine.complete(request) for request in work))),
+            ("a program on the cluster", lambda: asyncio.gather(*(there.run(job) for job in programs))),
+            ("a program on this machine", lambda: asyncio.gather(*(here.run(job) for job in programs))),
+        ):
+            before = time.process_time()
+            await asked()
+            print(f"{name:30} {(time.process_time() - before) / calls * 1e3:8.2f} ms", flush=True)
+    await engine.close()
+
+
+async def at_once(config: EngineConfig) -> Engine:
+    """A model that answers the same at once."""
+    return Replay(lambda request: Completion((Sample("x" * 500),), 10, 100), config.model)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="demo-model")
     parser.add_argument("--requests", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--driver", action="store_true")
     args = parser.parse_args()
     ray.init(address="local", object_store_memory=200_000_000, num_cpus=4, include_dashboard=False)
+    if args.driver:
+        asyncio.run(driver())
+        return
     for name, rates in asyncio.run(in_turns(args)).items():
         each = ", ".join(f"{one:,.0f}" for one in rates)
         print(f"{name:30} {statistics.median(rates):8,.0f} tokens per CPU s  ({each})", flush=True)

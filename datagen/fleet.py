@@ -95,6 +95,7 @@ class Fleet(Generic[Kind]):
         self._first: dict[_Place[Kind], asyncio.Future[None]] = {}
         self._some_well = asyncio.Event()
         self._retired: DatagenError | None = None
+        self._broken: BaseException | None = None
         for member in members:
             self.add(member)
 
@@ -109,6 +110,17 @@ class Fleet(Generic[Kind]):
         self._places.append(place)
         self._first[place] = asyncio.get_running_loop().create_future()
         self._tending[place] = asyncio.create_task(self._tend(place))
+        self._tending[place].add_done_callback(self._ended)
+
+    def _ended(self, tending: asyncio.Task[None]) -> None:
+        """A check that raised what none should is our mistake, and comes out of whatever is asked next."""
+        if not tending.cancelled() and (error := tending.exception()) is not None:
+            self._broken = error
+            for first in self._first.values():
+                if not first.done():
+                    first.set_exception(error)
+                    first.exception()
+            self._some_well.set()
 
     def remove(self, member: Kind) -> None:
         """Lets go of one; what it has in hand goes to others."""
@@ -127,7 +139,7 @@ class Fleet(Generic[Kind]):
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for first in done:
-                if isinstance(error := first.exception(), DatagenError):
+                if (error := first.exception()) is not None and not isinstance(error, Lost):
                     raise error
             if self._some_well.is_set() and not everyone:
                 return
@@ -164,6 +176,8 @@ class Fleet(Generic[Kind]):
 
     async def _chosen(self) -> _Place[Kind]:
         while True:
+            if self._broken is not None:
+                raise self._broken
             if not self._places and self._retired is not None:
                 raise self._retired
             if not self._some_well.is_set():

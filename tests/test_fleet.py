@@ -178,3 +178,16 @@ async def test_members_may_come_and_go():
     assert await asyncio.wait_for(asked, 5) == [0, 1, 2]
     assert sorted(other.done) == [0, 1, 2]
     await fleet.close()
+
+
+async def test_a_mistake_in_a_check_is_not_a_loss():
+    """What a check should never raise comes out of `ready`, or of what is asked next, and nobody waits for ever."""
+    with pytest.raises(KeyError):
+        await quiet([Worker(ill=KeyError("ours")), Worker(stuck=True)]).ready()
+    one = Worker()
+    fleet = quiet([one])
+    await fleet.ready()
+    one.ill, one.fails = KeyError("ours"), [Lost("gone")]
+    with pytest.raises(KeyError):
+        await results(fleet, range(1))
+    await fleet.close()
