@@ -43,6 +43,7 @@ from datagen.licenses import check_license
 from datagen.models import Row
 from datagen.outlook import told
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
+from datagen.shards import Shard, read_shard
 from datagen.store import Report, read_reports, read_status
 from datagen.tables import iter_rows
 from datagen.training.exports import EXPORTS
@@ -68,7 +69,7 @@ def say(text: str) -> None:
 def questions(args: argparse.Namespace) -> None:
     """Generates questions in rounds, and drops duplicates among them."""
     in_run(args, lambda run: run.questions())
-    conclude(args.run)
+    conclude(folder_of(args))
 
 
 def dedup(args: argparse.Namespace) -> None:
@@ -84,7 +85,7 @@ def dedup(args: argparse.Namespace) -> None:
 def solve(args: argparse.Namespace) -> None:
     """Writes tests and candidates for each unique question and keeps the first candidate that passes."""
     in_run(args, lambda run: run.solve())
-    conclude(args.run)
+    conclude(folder_of(args))
 
 
 def decontaminate(args: argparse.Namespace) -> None:
@@ -135,12 +136,27 @@ def push(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs every stage of a recipe in order."""
+    """Runs every stage of a recipe in order; with --shard, a part of the next one."""
+    if args.shard:
+        if args.target_rows:
+            raise UsageError("--target-rows takes whole rounds", hint="Give --shard with --target or --count")
+        in_run(args, lambda run: run.next_part())
+        conclude(folder_of(args))
+        return
     in_run(args, lambda run: run.everything(args.target_rows))
     conclude(args.run, dataset=True, sample=True)
     recipe = resolve(args)
     if recipe.loop.benchmarks:
         print(f"\n{loop.shown(loop.close(Path(args.run), recipe, say))}")
+
+
+def merge(args: argparse.Namespace) -> None:
+    """Puts the shards of a run together; no model is asked."""
+    folders = [Path(folder) for folder in args.shards]
+    written = [folder / "recipe.toml" for folder in folders or sorted((Path(args.run) / "shards").glob("*-of-*"))]
+    args.recipe = args.recipe or next((str(path) for path in written if path.is_file()), None)
+    in_run(args, workflow.then(lambda run: run.merge(folders)))
+    conclude(args.run)
 
 
 def status(args: argparse.Namespace) -> None:
@@ -251,7 +267,7 @@ _OF_JUDGE: Flags = ("engine", EngineConfig, ("engine", "base_url", "concurrency"
 _ENGINE_OF_EVAL: Flags = (
     "engine", EngineConfig,
     ("engine", "model", "revision", "dtype", "quantization", "chat_template", "tensor_parallel_size", "max_model_len",
-     "gpu_memory_utilization", "trust_remote_code", "base_url", "concurrency", "replay"),
+     "gpu_memory_utilization", "trust_remote_code", "base_url", "address", "replicas", "concurrency", "replay"),
 )  # fmt: skip
 _RUN: Flags = ("run", RunConfig, ())
 _BUDGET: Flags = ("budget", BudgetConfig, ())
@@ -292,6 +308,10 @@ COMMANDS: Mapping[str, Command] = {
             ("decontaminate", DecontaminateConfig, ("against", "judge")), ("export", ExportConfig, ("license",)),
             ("loop", LoopConfig, ("rounds",)), _BUDGET, _ENGINE, _RUN,
         ),
+    ),
+    "merge": Command(
+        merge, "Put the shards of a run together, as if one process had made it.",
+        "datagen merge --run runs/big · datagen merge node1/3-of-4 ... --run runs/big",
     ),
     "preview": Command(
         preview, "Make a few rows end to end, show them whole, keep nothing.", "datagen preview --recipe demo",
@@ -348,8 +368,8 @@ _POSITIONAL = {
 }  # fmt: skip
 _OF_TABLES = ("dedup", "decontaminate")
 """The commands that also work on a table of any kind, instead of a run."""
-_SPENDING = ("questions", "solve", "run")
-"""The commands that ask a model, and can say what is left to ask."""
+_ASKING = ("questions", "solve", "run")
+"""The commands that ask a model: they can say what is left to ask, and several processes can share them."""
 _ALONE = ("doctor", "eval", "compare", "finetune")
 """Commands that work in no run's folder."""
 
@@ -366,6 +386,12 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         text = "go on until N verified, decontaminated rows are there"
         parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file")
         parser.add_argument("--target-rows", type=int, default=0, metavar="N", help=text)
+    if name == "merge":
+        text = "folders of the shards (default: those in the run's folder)"
+        parser.add_argument("shards", nargs="*", metavar="SHARD", help=text)
+    if name in _ASKING:
+        text = "do only the i-th of N parts, in a folder of its own; then: datagen merge"
+        parser.add_argument("--shard", default="", metavar="i/N", help=text)
     if name in _OF_TABLES:
         _add_table(parser, many=name == "decontaminate")
     if name == "decontaminate":
@@ -448,7 +474,19 @@ def only_of_tables(args: argparse.Namespace) -> None:
 
 def in_run(args: argparse.Namespace, work: Callable[[workflow.Run], Awaitable[object]]) -> None:
     """Opens the run's folder with its engines and sandbox, and does the work."""
-    asyncio.run(workflow.run(Path(args.run), resolve(args), work, say))
+    asyncio.run(workflow.run(Path(args.run), resolve(args), work, say, shard_of(args)))
+
+
+def shard_of(args: argparse.Namespace) -> Shard | None:
+    """The part that --shard names, if it was given."""
+    given = getattr(args, "shard", "")
+    return read_shard(given, Path(args.run)) if given else None
+
+
+def folder_of(args: argparse.Namespace) -> str:
+    """Where the command works: the run's folder, or its shard's."""
+    shard = shard_of(args)
+    return str(shard.folder) if shard else args.run
 
 
 def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:
@@ -469,7 +507,7 @@ def dry_run(args: argparse.Namespace) -> None:
     """Prints the resolved settings as a recipe and, in comments, what the rest of the run will take."""
     recipe = resolve(args)
     print(recipe.to_toml(), end="")
-    if args.command in _SPENDING:
+    if args.command in _ASKING:
         print("\n".join(["", *(f"# {line}" for line in told(Path(args.run), recipe))]))
 
 

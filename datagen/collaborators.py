@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Self
@@ -12,6 +12,7 @@ from datagen.config import EngineConfig, RunConfig
 from datagen.engines import open_engine
 from datagen.errors import DatagenError, SandboxUnavailable
 from datagen.models import Completion, Engine, Job, Request, Verdict
+from datagen.pools import RemotePools
 from sandbox import Pool, SandboxError, ScriptJob
 
 Announce = Callable[[str], None]
@@ -73,13 +74,21 @@ def _lazy(config: EngineConfig, share: float, announce: Announce) -> LazyEngine:
 
 
 class LazySandbox:
-    """A Sandbox that starts its workers at the first program; `level` is known from then on."""
+    """A Sandbox that starts its workers at the first program; `level` is known from then on.
 
-    def __init__(self, config: RunConfig) -> None:
+    Where one of the engines in use runs on a Ray cluster, so do the programs: on its nodes.
+    """
+
+    def __init__(self, config: RunConfig, engines: Iterable[EngineConfig] = ()) -> None:
         self._config = config
-        self._pool: Pool | None = None
+        self._address = next((engine.address or "auto" for engine in engines if engine.engine == "ray"), "")
+        self._pool: Pool | RemotePools | None = None
         self._lock = asyncio.Lock()
-        self.level = ""
+
+    @property
+    def level(self) -> str:
+        """How well programs are fenced in; empty before the first."""
+        return self._pool.level if self._pool is not None else ""
 
     async def run(self, job: Job | ScriptJob) -> Verdict:
         async with self._lock:
@@ -87,13 +96,14 @@ class LazySandbox:
                 self._pool = await self._open()
         return await self._pool.run(job)
 
-    async def _open(self) -> Pool:
+    async def _open(self) -> Pool | RemotePools:
+        if self._address:
+            return await RemotePools(self._config, self._address).__aenter__()
         pool = Pool(self._config.sandbox_workers or None, allow_unsafe=self._config.unsafe_sandbox)
         try:
             await pool.__aenter__()
         except SandboxError as error:
             raise SandboxUnavailable(str(error), hint="See `python -m sandbox check`") from error
-        self.level = pool.level
         return pool
 
     async def __aenter__(self) -> Self:

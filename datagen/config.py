@@ -56,7 +56,10 @@ class EngineConfig:
     """Which model answers, through what, and how it is loaded."""
 
     engine: str = setting(
-        "vllm", "vllm, server (OpenAI-compatible), replay", choices=("vllm", "server", "replay"), shapes=False
+        "vllm",
+        "vllm, server (OpenAI-compatible), batch (a provider's), ray (a cluster), replay",
+        choices=("vllm", "server", "batch", "ray", "replay"),
+        shapes=False,
     )
     model: str = setting("codellama/CodeLlama-7b-Instruct-hf", "Hub id, folder, or demo-model (ships with datagen)")
     revision: str = setting("", "commit or branch of the model on the Hub")
@@ -69,7 +72,11 @@ class EngineConfig:
         0.0, "share of the memory; 0: 0.92, split over the models", shapes=False, at_least=0, at_most=1
     )
     trust_remote_code: bool = setting(False, "allow code from the model's repository to run", shapes=False)
-    base_url: str = setting("", "server: its address, like http://localhost:8000/v1", shapes=False, metavar="URL")
+    base_url: tuple[str, ...] = setting(
+        (), "server: its address, like http://localhost:8000/v1, or several", shapes=False, metavar="URL"
+    )
+    address: str = setting("", "ray: the cluster, HOST:PORT or ray://HOST:PORT (default: auto)", shapes=False)
+    replicas: int = setting(1, "ray: copies of the model, each on GPUs of its own", shapes=False, at_least=1)
     concurrency: int = setting(256, "items in flight", shapes=False, at_least=1)
     request_timeout: float = setting(600.0, "server: seconds until a request is retried", shapes=False, flag=False)
     retries: int = setting(5, "server: tries after the first", shapes=False, flag=False, at_least=0)
@@ -368,6 +375,8 @@ def _checked(spec: dataclasses.Field[Any], value: Any, hint: Any, where: str) ->
     allowed = kinds(hint)
     if isinstance(value, list):
         value = tuple(value)
+    if isinstance(value, str) and allowed == (tuple,):
+        value = (value,) if value else ()  # one name may stand for a list of one
     if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
         value = float(value)
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):

@@ -149,7 +149,8 @@ async def _verified(
     interrupt, texts = Interrupt(say), fields_of(numbered, chosen.columns)[chosen.solution]
     placed = partial(_placed, column=chosen.solution, texts=dict(zip(numbered["id"], texts, strict=True)))
     with RunFolder(state) as folder:
-        async with opened_engines(used_engines(recipe), say) as engines, LazySandbox(recipe.run) as sandbox:
+        used = used_engines(recipe)
+        async with opened_engines(used, say) as engines, LazySandbox(recipe.run, used.values()) as sandbox:
             with interrupt.installed():
                 judge = judging(recipe, engines)
                 verifier = Verifier(folder, "verify", recipe.decontaminate, sandbox, interrupt, judge)

@@ -75,10 +75,11 @@ def _add(
     if kind is bool:
         parser.add_argument(flag, dest=dest, action="store_const", const=True, help=text)
         return
-    many = "+" if kind is tuple else None
-    convert: Any = str if kind is tuple else kind
     metavar = metadata["metavar"] or _NAMES[kind]
-    parser.add_argument(flag, dest=dest, type=convert, nargs=many, metavar=metavar, help=text)
+    if kind is tuple:  # --against a b, or --against a --against b
+        parser.add_argument(flag, dest=dest, action="extend", nargs="+", metavar=metavar, help=text)
+        return
+    parser.add_argument(flag, dest=dest, type=kind, metavar=metavar, help=text)
 
 
 def collect(args: argparse.Namespace) -> dict[str, dict[str, Any]]:

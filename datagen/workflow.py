@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -22,11 +22,11 @@ from datagen.card import card
 from datagen.collaborators import LazySandbox, opened_engines
 from datagen.config import DEFAULT_TARGET, DedupConfig, SolveConfig, shaping
 from datagen.earlier import INDEX, kept_before
-from datagen.errors import UsageError
+from datagen.errors import InputError, UsageError
 from datagen.files import read_json, write_json
 from datagen.interrupt import Interrupt
 from datagen.ledger import read_outcomes
-from datagen.models import Engine, Outcome, Question, Row, content_id
+from datagen.models import Engine, Outcome, PromptItem, Question, Row, content_id
 from datagen.pipeline import Canary, drive, finish, run_whole_set
 from datagen.progress import Progress
 from datagen.prompts import Prompt, load_prompt, prompt_folders
@@ -34,6 +34,7 @@ from datagen.publication import card_facts, sources
 from datagen.recipe import Recipe
 from datagen.resources import find, resource
 from datagen.sets import Selection
+from datagen.shards import Shard, gather, parts
 from datagen.similarity.index import KeptIndex, save
 from datagen.spending import Meter, check_budget, spent_of
 from datagen.stages import dedup, export, questions, solve
@@ -61,11 +62,15 @@ QUESTIONS_PER_ROW = 16
 """Raw questions for each row of --target-rows at which a run gives up; Code Llama's set took four (section 2.5)."""
 
 Say = Callable[[str], None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's folder, its recipe and what its stages are handed. One command works on it at a time."""
+    """A run's folder, its recipe and what its stages are handed. One command works on it at a time.
+
+    With a `shard`, the folder is that part's own, and what was done before is read from the run that it is a part of.
+    """
 
     folder: RunFolder
     recipe: Recipe
@@ -73,6 +78,7 @@ class Run:
     sandbox: LazySandbox
     interrupt: Interrupt
     say: Say
+    shard: Shard | None = None
 
     # -- questions and dedup, in rounds ---------------------------------------------------------------------------
 
@@ -82,12 +88,24 @@ class Run:
         Ends with dedup of what there is, so that `solve` can follow.
         """
         config = self.recipe.questions
+        if self.shard is not None:
+            return await self._part_of_questions(self.shard)
         if config.count:
             report, _ = await self._rounds(config.count, lambda report: report.kept)
             self.dedup()
         else:
             report, _ = await self._rounds(config.target or DEFAULT_TARGET, lambda _: self.dedup().kept)
         return report
+
+    async def _part_of_questions(self, shard: Shard) -> Report:
+        """A part of the first round's prompts: later rounds are sized by what that gave, so they follow the merge."""
+        config, asked = self.recipe.questions, self._asked()
+        if (shard.base / QUESTIONS / "ledger").exists():
+            raise UsageError(f"{shard.base} has questions already", hint="Go on without --shard, or give another --run")
+        stage = self._stage(QUESTIONS, asked.settings)
+        rounds = [questions.next_round(0, config.count or config.target or DEFAULT_TARGET, 0, 0, config)]
+        write_json(stage.path / "rounds.json", rounds)
+        return await self._ask(stage, asked, rounds)
 
     async def _rounds(self, want: int, reached: Callable[[Report], int]) -> tuple[Report, int]:
         """Rounds until `reached` says `want`; the last report, and how many were reached.
@@ -131,11 +149,15 @@ class Run:
             questions.questions, engine=self.engines["questions"], prompt=asked.prompt, config=config,
             topics=asked.topics, examples=asked.examples, seed=seed,
         )  # fmt: skip
-        make = partial(questions.prompt_item, seed=seed, topics=asked.topics, config=config)
-        items = [make(index, number) for index, number in enumerate(_round_of_each(rounds))]
+        items = self._part(self._prompt_items(asked, rounds), stage, lambda item: item.id)
         canary = Canary(config.canary, str(asked.prompt.path), _share_kept)
         await self._drive(stage, items, lambda item: item.id, work, "questions", canary)
         return finish(stage, Question, (item.id for item in items))
+
+    def _prompt_items(self, asked: _Asked, rounds: Sequence[int]) -> list[PromptItem]:
+        config, seed = self.recipe.questions, self.recipe.run.seed
+        make = partial(questions.prompt_item, seed=seed, topics=asked.topics, config=config)
+        return [make(index, number) for index, number in enumerate(_round_of_each(rounds))]
 
     def dedup(self, *, unlimited: bool = False) -> Report:
         """Drops duplicates of what the questions stage holds; what is over the count or target is `surplus`."""
@@ -154,7 +176,7 @@ class Run:
 
     async def solve(self) -> Report:
         """Tests, then n candidates, for every unique question; the first candidate that passes all is its row."""
-        path, config = finished_table(self.folder.path, DEDUP), self.recipe.solve
+        path, config = finished_table(self.shard.base if self.shard else self.folder.path, DEDUP), self.recipe.solve
         prompts, settings = self._solving()
         stage = self._stage(SOLVE, settings)
         work = partial(
@@ -163,9 +185,10 @@ class Run:
             waves=Waves(self.recipe.engines["solutions"].concurrency),
         )  # fmt: skip
         total = min(config.limit or sys.maxsize, count_rows(path))
-        ids = [question.id for question in _first(path, total)]
+        ids = self._part([question.id for question in _first(path, total)], stage, str)
+        items = _only(_first(path, total), ids) if self.shard else _first(path, total)
         canary = Canary(config.canary, str(prompts.tests.path), _parsed_well)
-        await self._drive(stage, _first(path, total), lambda item: item.id, work, "solve", canary, total)
+        await self._drive(stage, items, lambda item: item.id, work, "solve", canary, len(ids))
         if self.sandbox.level:
             self.folder.update_manifest(sandbox=self.sandbox.level)
         return finish(stage, Row, ids, candidates=True, figures=partial(_yields, config=config))
@@ -263,6 +286,51 @@ class Run:
                 return
             want = math.ceil(unique * min(4.0, target / max(good, 1)) * 1.05) + 1
 
+    # -- one run made of several --------------------------------------------------------------------------------------
+
+    async def next_part(self) -> None:
+        """The shard's part of what comes next: of the questions, or once they are merged, of solve."""
+        if self.shard is not None and (self.shard.base / DEDUP / "report.json").exists():
+            await self.solve()
+        else:
+            await self.questions()
+
+    def merge(self, folders: Sequence[Path] = ()) -> list[Report]:
+        """Puts the finished shards of each stage together, as if one process had made it; no model is asked.
+
+        `folders` are the shards' (default: those in the run's own folder). Errors as of `shards.parts`.
+        """
+        reports = []
+        if paths := parts(self.folder.path, QUESTIONS, folders):
+            rounds = read_json(paths[0] / "rounds.json")
+            stage = self._gathered(QUESTIONS, paths, Question)
+            write_json(stage.path / "rounds.json", rounds)
+            items = self._prompt_items(self._asked(), rounds)
+            reports = [finish(stage, Question, (item.id for item in items)), self.dedup()]
+        if paths := parts(self.folder.path, SOLVE, folders):
+            path = finished_table(self.folder.path, DEDUP)
+            stage = self._gathered(SOLVE, paths, Row)
+            ids = [question.id for question in _first(path, self.recipe.solve.limit or sys.maxsize)]
+            reports.append(finish(stage, Row, ids, candidates=True, figures=partial(_yields, config=self.recipe.solve)))
+        if not reports:
+            hint = f"Make them with --shard i/N --run {self.folder.path}, or name their folders"
+            raise InputError("holds no shards", where=str(self.folder.path), hint=hint)
+        return reports
+
+    def _gathered(self, name: str, paths: Sequence[Path], kept_type: type[Any]) -> StageFolder:
+        stage = self._stage(name, read_json(paths[0] / "settings.json"))
+        self.say(f"{name}: {gather(paths, stage, kept_type):,} items of {len(paths)} shards")
+        if levels := [level for path in paths if (level := read_manifest(path.parent).get("sandbox"))]:
+            self.folder.update_manifest(sandbox=max(levels))  # "L1" is weaker than "L0"
+        return stage
+
+    def _part(self, items: list[Item], stage: StageFolder, item_id: Callable[[Item], str]) -> list[Item]:
+        """The shard's part of a stage's inputs; without a shard, all of them."""
+        if self.shard is None:
+            return items
+        self.shard.note(stage, map(item_id, items))
+        return self.shard.part(items)
+
     # -- helpers ----------------------------------------------------------------------------------------------------
 
     async def _drive(
@@ -312,16 +380,18 @@ class _Asked:
     settings: Mapping[str, Any]
 
 
-async def run(folder: Path, recipe: Recipe, work: Callable[[Run], Awaitable[object]], say: Say) -> None:
-    """Opens a run's folder with its engines and sandbox, writes its recipe and manifest, and does the work."""
-    with RunFolder(folder) as opened:
+async def run(
+    folder: Path, recipe: Recipe, work: Callable[[Run], Awaitable[object]], say: Say, shard: Shard | None = None
+) -> None:
+    """Opens the folder of a run or a shard, with engines and sandbox, writes recipe and manifest, and does the work."""
+    with RunFolder(shard.folder if shard else folder) as opened:
         used = used_engines(recipe)
         models = {step: {"model": config.model, "revision": config.revision} for step, config in used.items()}
         opened.update_manifest(recipe=recipe.name, seed=recipe.run.seed, models=models)
-        async with opened_engines(used, say) as engines, LazySandbox(recipe.run) as sandbox:
+        async with opened_engines(used, say) as engines, LazySandbox(recipe.run, used.values()) as sandbox:
             interrupt = Interrupt(say)
             with interrupt.installed():
-                await work(Run(opened, recipe, engines, sandbox, interrupt, say))
+                await work(Run(opened, recipe, engines, sandbox, interrupt, say, shard))
 
 
 def then(step: Callable[[Run], object]) -> Callable[[Run], Awaitable[None]]:
@@ -344,6 +414,12 @@ def _round_of_each(rounds: Sequence[int]) -> Iterator[int]:
 
 def _first(path: Path, limit: int) -> Iterator[Question]:
     return (question for _, question in zip(range(limit), iter_rows(path, Question), strict=False))
+
+
+def _only(items: Iterator[Question], ids: Sequence[str]) -> Iterator[Question]:
+    """The questions with these ids."""
+    wanted = set(ids)
+    return (item for item in items if item.id in wanted)
 
 
 def _file_digest(path: Path) -> str:

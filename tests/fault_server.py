@@ -53,18 +53,35 @@ class FaultServer:
     in_flight: int = 0
     most_in_flight: int = 0
     url: str = ""
+    port: int = 0
+    frozen: bool = False
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    listening: asyncio.Server | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FaultServer]:
         """The server on a free port while the body runs."""
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        await self.start()
         try:
             yield self
         finally:
-            server.close()
+            self.die()
+
+    async def start(self) -> None:
+        """Listens, on the port that it had before."""
+        self.listening = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
+        self.port = self.listening.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def die(self) -> None:
+        """Stops listening and cuts all connections, as a killed process does."""
+        if self.listening is not None:
+            self.listening.close()
+        for writer in list(self.writers):
+            writer.transport.abort()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.add(writer)
         try:
             while request := await reader.readline():
                 headers = await _headers(reader)
@@ -74,10 +91,13 @@ class FaultServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.writers.discard(writer)
             writer.close()
 
     async def _reply(self, request: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> bool:
-        """Answers; False if the connection is to be closed."""
+        """Answers; False if the connection is to be closed. Frozen, it takes all and says nothing."""
+        while self.frozen:
+            await asyncio.sleep(0.01)
         if request.startswith("GET"):
             self.headers.append(headers)
             writer.write(_response(Fault(self.models_status, self.models)))

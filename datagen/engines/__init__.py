@@ -15,6 +15,8 @@ from datagen.models import Engine
 BACKENDS = {
     "vllm": "datagen.engines.vllm",
     "server": "datagen.engines.server",
+    "batch": "datagen.engines.batch",
+    "ray": "datagen.engines.ray",
     "replay": "datagen.engines.replay",
 }
 

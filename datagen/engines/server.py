@@ -3,6 +3,8 @@
 Servers differ: some ignore n, return no usage, or cut connections when they are overloaded. So a request is tried again
 after growing, jittered waits (or the wait that the server asks for), answers are read with suspicion, and samples that
 a server does not give at once are asked for one by one, with the seeds that they would have had.
+
+Of several servers of one model each request goes to the one with the least in hand; one that fails loses it to another.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import asyncio
 import os
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from datagen.config import EngineConfig
 from datagen.engines.server_protocol import Again, Refused, judge, payload, read_completion, read_models
 from datagen.engines.text import distinct
 from datagen.errors import EngineUnavailable, RequestFailed, UsageError
+from datagen.fleet import STEADY, AllLost, Fleet, Lost, Pace
 from datagen.models import Completion, Engine, Request
 
 _DEAD_AFTER = 3  # requests in a row, each failed with all its retries
@@ -25,14 +28,12 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 
 
 async def open_engine(config: EngineConfig, *, share: float = 1.0) -> Engine:
-    """Connects to --base-url, else OPENAI_BASE_URL, with the key OPENAI_API_KEY; checks that the model is there."""
-    url = config.base_url or os.environ.get("OPENAI_BASE_URL", "")
-    if not url:
-        raise UsageError("no server given", hint="Give --base-url http://localhost:8000/v1, or set OPENAI_BASE_URL")
-    if config.chat_template not in ("", "none"):
-        hint = "Give the file to the server, or --chat-template none"
-        raise UsageError("a server brings its own chat template", hint=hint)
-    server = Server(config, url, os.environ.get("OPENAI_API_KEY", ""))
+    """Connects to --base-url, else OPENAI_BASE_URL, with the key OPENAI_API_KEY; checks that the model is there.
+
+    Of several addresses one has to answer; one that does not serve the model is an error.
+    """
+    urls, key = addresses(config)
+    server = Server(config, urls[0], key) if len(urls) == 1 else Servers(config, urls, key)
     try:
         await server.check()
     except BaseException:
@@ -41,8 +42,55 @@ async def open_engine(config: EngineConfig, *, share: float = 1.0) -> Engine:
     return server
 
 
+def addresses(config: EngineConfig) -> tuple[tuple[str, ...], str]:
+    """(addresses, key): from the settings and the environment; UsageError for what no server can be asked."""
+    urls = config.base_url or tuple(filter(None, [os.environ.get("OPENAI_BASE_URL", "")]))
+    if not urls:
+        raise UsageError("no server given", hint="Give --base-url http://localhost:8000/v1, or set OPENAI_BASE_URL")
+    if config.chat_template not in ("", "none"):
+        hint = "Give the file to the server, or --chat-template none"
+        raise UsageError("a server brings its own chat template", hint=hint)
+    return urls, os.environ.get("OPENAI_API_KEY", "")
+
+
+class Servers:
+    """Several servers of one model as one engine, which may have `config.concurrency` requests at each of them."""
+
+    def __init__(self, config: EngineConfig, urls: Sequence[str], key: str = "", *, pace: Pace = STEADY) -> None:
+        self.model = config.model
+        self._servers = [Server(config, url, key, alone=False) for url in dict.fromkeys(urls)]
+        self._tries = config.retries + 1
+        self._fleet = Fleet(self._servers, tries=self._tries, pace=pace)
+
+    async def check(self) -> None:
+        """EngineUnavailable if none answers, or one does not serve the model."""
+        try:
+            await self._fleet.ready(everyone=True)
+        except AllLost as error:
+            raise EngineUnavailable(f"no server answers ({error})", hint="Start one, or correct --base-url") from error
+
+    async def complete(self, request: Request) -> Completion:
+        """The samples from the server with the least in hand, from another where that one fails."""
+        try:
+            return await self._fleet.ask(lambda server: server.complete(request))
+        except Lost as error:
+            raise RequestFailed(f"{error}, the last of {self._tries} tries") from error
+        except AllLost as error:
+            hint = "See to the servers, then run the same command to go on"
+            raise EngineUnavailable(f"the servers stopped answering ({error})", hint=hint) from error
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._fleet.close()
+        for server in self._servers:
+            await server.close()
+
+
 class Server:
-    """A client that keeps at most `config.concurrency` requests in flight. `sleep` and `uniform` time its retries."""
+    """A client that keeps at most `config.concurrency` requests in flight. `sleep` and `uniform` time its retries.
+
+    Where it is not `alone`, a server that gives no answer is Lost at once: another may give it.
+    """
 
     def __init__(
         self,
@@ -50,13 +98,15 @@ class Server:
         url: str,
         key: str = "",
         *,
+        alone: bool = True,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         from openai import AsyncOpenAI
 
         self._config, self._sleep, self._uniform = config, sleep, uniform
-        self._url = re.sub(r"//[^/@]*@", "//", url)  # as it is shown: without a password
+        self._alone = alone
+        self.name = re.sub(r"//[^/@]*@", "//", url)  # as it is shown: without a password
         self._client = AsyncOpenAI(base_url=url, api_key=key or "none", max_retries=0, timeout=config.request_timeout)
         self._slots = asyncio.Semaphore(config.concurrency)
         self._one_by_one = self._answered = False
@@ -82,10 +132,14 @@ class Server:
             data = await self._client.get("/models", cast_to=object, options={"timeout": _CHECK_SECONDS})
         except openai.APIStatusError as error:
             if error.status_code in (401, 402, 403):
-                raise judge(error, self._url) from error
+                raise judge(error, self.name) from error
+            if error.status_code >= 500 and not self._alone:
+                raise Lost(f"HTTP {error.status_code}") from error
         except openai.APIConnectionError as error:
             what = f"no server answers ({error.__cause__ or error})"
-            raise EngineUnavailable(what, where=self._url, hint="Start it, or correct --base-url") from error
+            if not self._alone:
+                raise Lost(what) from error
+            raise EngineUnavailable(what, where=self.name, hint="Start it, or correct --base-url") from error
         except ValueError:
             return  # not JSON
         else:
@@ -97,7 +151,7 @@ class Server:
         more = f" and {len(names) - 10} more" if len(names) > 10 else ""
         what = f"does not serve {self.model}, but {', '.join(names[:10])}{more}" if names else "serves no model"
         hint = "Give --model one of these" if names else "Load a model into the server"
-        raise EngineUnavailable(what, where=self._url, hint=hint)
+        raise EngineUnavailable(what, where=self.name, hint=hint)
 
     async def complete(self, request: Request) -> Completion:
         """The request's samples in the order of their seeds, in as many calls as the server needs."""
@@ -122,7 +176,7 @@ class Server:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask(request, index)) for index in indexes]
-        except* (RequestFailed, EngineUnavailable) as failures:
+        except* (RequestFailed, EngineUnavailable, Lost) as failures:
             failure = failures.exceptions[0]
         else:
             return [task.result() for task in tasks]
@@ -137,6 +191,8 @@ class Server:
                 try:
                     answer = await self._post(path, body)
                 except Again as again:
+                    if again.silent and not self._alone:
+                        raise Lost(str(again), wait=again.wait) from again
                     failure = again
                     if attempt < self._config.retries:
                         await self._sleep(self._wait(attempt, again))
@@ -152,14 +208,14 @@ class Server:
         try:
             return read_completion(await self._client.post(path, cast_to=object, body=body))
         except (APIError, ValueError) as error:
-            raise self._counted(judge(error, self._url), body) from error
+            raise self._counted(judge(error, self.name), body) from error
 
     def _counted(self, verdict: Exception, body: dict[str, object]) -> Exception:
         """The verdict, or EngineUnavailable for the third refusal before any answer: no request will do."""
         if isinstance(verdict, Refused) and "n" not in body:
             self._refusals += 1
             if self._refusals >= _DEAD_AFTER and not self._answered:
-                return EngineUnavailable(f"refuses every request: {verdict}", where=self._url)
+                return EngineUnavailable(f"refuses every request: {verdict}", where=self.name)
         return verdict
 
     def _given_up(self, failure: Again) -> Exception:
@@ -167,8 +223,8 @@ class Server:
         self._silences += failure.silent
         if self._silences >= _DEAD_AFTER:
             hint = "See to the server, then run the same command to go on"
-            return EngineUnavailable(f"the server stopped answering ({failure})", where=self._url, hint=hint)
-        return RequestFailed(f"{self._url}: {failure}, {self._config.retries + 1} times")
+            return EngineUnavailable(f"the server stopped answering ({failure})", where=self.name, hint=hint)
+        return RequestFailed(f"{self.name}: {failure}, {self._config.retries + 1} times")
 
     def _wait(self, attempt: int, again: Again) -> float:
         """Seconds before the next try: what the server asks for or twice the last, and some more so that not all come

@@ -84,7 +84,7 @@ def judge(error: Exception, url: str) -> Exception:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return _judge_status(error, url)
+        return judge_status(error, url)
     if isinstance(error, openai.APITimeoutError):
         return Again("no answer in time (request_timeout)", silent=True)
     if isinstance(error, openai.APIConnectionError):
@@ -92,7 +92,7 @@ def judge(error: Exception, url: str) -> Exception:
     return Again(f"the answer cannot be read ({error})")
 
 
-def _judge_status(error: Any, url: str) -> Exception:
+def judge_status(error: Any, url: str) -> Exception:
     """Like `judge`, for an openai.APIStatusError."""
     status, said = error.status_code, f"HTTP {error.status_code}{_message(error.body)}"
     if status in (401, 403):

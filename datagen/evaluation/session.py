@@ -73,7 +73,7 @@ async def evaluate(
     with RunFolder(path) as folder:
         plans = [_plan(folder, one, engine, run, config) for one in loaded]
         folder.update_manifest(models={STEP: {"model": model}}, seed=run.seed)
-        async with opened_engines({STEP: engine}, say) as opened, LazySandbox(run) as sandbox:
+        async with opened_engines({STEP: engine}, say) as opened, LazySandbox(run, [engine]) as sandbox:
             interrupt = Interrupt(say)
             session = Session(
                 folder, config, run, model, engine.concurrency, engines or opened[STEP], sandbox, interrupt, excluded

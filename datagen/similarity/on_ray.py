@@ -10,9 +10,7 @@ at the end the state of the kept ones. Every task is a pure function of its argu
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -24,6 +22,7 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
+from datagen.cluster import connected
 from datagen.errors import ClusterUnavailable
 from datagen.similarity import bands as banding
 from datagen.similarity.backend import choose
@@ -53,8 +52,6 @@ MOST, LEAST = 1 << 17, 1 << 12
 """Rows of a partition: at most, and at least where there are fewer partitions than twice the cluster's CPUs."""
 PER_RANGE = 8
 """Partitions for each range that a band's keys are split into, a task each."""
-PATIENCE = 10.0
-"""Seconds that the head of a cluster may take to accept a connection."""
 
 _IN_MEMORY = 1 << 50
 _Ref = Any
@@ -151,34 +148,6 @@ def find(
             else:
                 what, hint = "the Ray cluster lost the work", "See `ray status`, then run this again"
             raise ClusterUnavailable(f"{what} ({said})", where=address, hint=hint) from error
-
-
-@contextmanager
-def connected(address: str) -> Iterator[None]:
-    """A connection to the cluster, closed afterwards unless it was there before; else ClusterUnavailable."""
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        _reach(address)
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-    except (OSError, ValueError, RuntimeError) as error:  # ray tells a malformed address, a dead head, another version
-        raise ClusterUnavailable(
-            f"no Ray cluster answers ({error})",
-            where=address,
-            hint="Start one with `ray start --head` (RAY_AUTH_MODE=token if it asks for one), or leave --address out",
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    """OSError if nothing listens there: ray itself would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), PATIENCE).close()
 
 
 def _partitions(rows: int) -> int:

@@ -145,7 +145,7 @@ def _wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server_engine(vllm_server: str) -> AsyncIterator[Engine]:
     """The server engine, connected to vLLM's own server."""
-    engine = await open_engine(EngineConfig(engine="server", model=SERVED, base_url=vllm_server))
+    engine = await open_engine(EngineConfig(engine="server", model=SERVED, base_url=(vllm_server,)))
     yield engine
     await engine.close()
 

@@ -309,7 +309,7 @@ async def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     async with server.running():
         with pytest.raises(EngineUnavailable) as caught:
-            await open_engine(replace(CONFIG, base_url=server.url))
+            await open_engine(replace(CONFIG, base_url=(server.url,)))
     assert server.headers[0]["authorization"] == "Bearer sk-secret"
     assert "secret" not in str(caught.value)
 
@@ -333,34 +333,34 @@ async def test_no_address_is_a_usage_error(monkeypatch: pytest.MonkeyPatch):
 async def test_a_template_file_is_a_usage_error():
     """A chat template cannot be imposed on a server."""
     with pytest.raises(UsageError, match="template"):
-        await open_engine(replace(CONFIG, base_url="http://127.0.0.1:1/v1", chat_template="mine.jinja"))
+        await open_engine(replace(CONFIG, base_url=("http://127.0.0.1:1/v1",), chat_template="mine.jinja"))
 
 
 async def test_opening_asks_whether_anybody_is_there():
     """A server that does not answer is known before the first request."""
     with pytest.raises(EngineUnavailable, match=r"http://127.0.0.1:1/v1.*Start it"):
-        await open_engine(replace(CONFIG, base_url="http://127.0.0.1:1/v1"))
+        await open_engine(replace(CONFIG, base_url=("http://127.0.0.1:1/v1",)))
 
 
 async def test_opening_names_the_models_that_are_served():
     """A model that is not served is answered with those that are."""
     async with FaultServer(models={"data": [{"id": "alpha"}, {"id": "beta"}]}).running() as server:
         with pytest.raises(EngineUnavailable, match="does not serve tiny, but alpha, beta"):
-            await open_engine(replace(CONFIG, base_url=server.url))
+            await open_engine(replace(CONFIG, base_url=(server.url,)))
 
 
 async def test_opening_a_server_without_models_says_so():
     """An empty list of models is an error of its own."""
     async with FaultServer(models={"data": []}).running() as server:
         with pytest.raises(EngineUnavailable, match="serves no model"):
-            await open_engine(replace(CONFIG, base_url=server.url))
+            await open_engine(replace(CONFIG, base_url=(server.url,)))
 
 
 @pytest.mark.parametrize("status", [404, 405, 500])
 async def test_a_server_that_lists_no_models_passes(status: int):
     """A server without the list of models, or too busy for it, is asked all the same."""
     async with FaultServer(models_status=status).running() as server:
-        engine = await open_engine(replace(CONFIG, base_url=server.url))
+        engine = await open_engine(replace(CONFIG, base_url=(server.url,)))
         assert (await engine.complete(ASK)).samples[0].text == "hi|100"
         await engine.close()
 
