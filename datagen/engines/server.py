@@ -42,7 +42,7 @@ async def open_engine(config: EngineConfig, *, share: float = 1.0) -> Engine:
 
 
 class Server:
-    """A client that keeps at most `config.concurrency` requests in flight. `sleep` and `uniform` time its retries."""
+    """A client that keeps at most `config.in_flight` requests in flight. `sleep` and `uniform` time its retries."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Server:
         self._config, self._sleep, self._uniform = config, sleep, uniform
         self._url = re.sub(r"//[^/@]*@", "//", url)  # as it is shown: without a password
         self._client = AsyncOpenAI(base_url=url, api_key=key or "none", max_retries=0, timeout=config.request_timeout)
-        self._slots = asyncio.Semaphore(config.concurrency)
+        self._slots = asyncio.Semaphore(config.in_flight)
         self._one_by_one = self._answered = False
         self._silences = self._refusals = 0
 
