@@ -21,6 +21,7 @@ from datagen.config import (
     DecontaminateConfig,
     DedupConfig,
     EngineConfig,
+    EstimateConfig,
     EvalConfig,
     ExportConfig,
     FinetuneConfig,
@@ -32,6 +33,8 @@ from datagen.config import (
 )
 from datagen.doctor import checks, render
 from datagen.errors import BudgetReached, ContaminationFound, DatagenError, InputError, Interrupted, UsageError
+from datagen.estimate import estimate, measured
+from datagen.estimate import shown as estimated
 from datagen.evaluation.compare import comparison
 from datagen.evaluation.session import evaluate
 from datagen.evaluation.show import shown
@@ -169,6 +172,13 @@ def status(args: argparse.Namespace) -> None:
     conclude(args.run, dataset=(Path(args.run) / "dataset").is_dir())
     if (Path(args.run) / "recipe.toml").is_file():
         print("\n".join(told(Path(args.run), load_recipe(Path(args.run) / "recipe.toml", {}))))
+
+
+def plan(args: argparse.Namespace) -> None:
+    """Says what a run will take, by the constants of docs/scaling.md or those that a run showed."""
+    found = measured(Path(args.run)) if args.run else {}
+    config = build(EstimateConfig, found, collect(args).get("estimate", {}), where=args.run)
+    print(estimated(config, estimate(config)))
 
 
 def preview(args: argparse.Namespace) -> None:
@@ -334,6 +344,11 @@ COMMANDS: Mapping[str, Command] = {
          ("engine", EngineConfig, ("engine", "dtype", "base_url")), ("run", RunConfig, ("seed",))),
     ),
     "status": Command(status, "Show the funnel of a run, finished or not.", "datagen status --run runs/demo"),
+    "estimate": Command(
+        plan, "Say what a run will take: tokens, GPU hours, cores, disk, memory.",
+        "datagen estimate --questions 1000000 --gpus 8 · datagen estimate --run runs/demo --questions 62000",
+        (("estimate", EstimateConfig, ()),),
+    ),
     "doctor": Command(doctor, "Say what this machine can run, and what is missing.", "datagen doctor"),
 }  # fmt: skip
 
@@ -370,7 +385,7 @@ _OF_TABLES = ("dedup", "decontaminate")
 """The commands that also work on a table of any kind, instead of a run."""
 _ASKING = ("questions", "solve", "run")
 """The commands that ask a model: they can say what is left to ask, and several processes can share them."""
-_ALONE = ("doctor", "eval", "compare", "finetune")
+_ALONE = ("doctor", "estimate", "eval", "compare", "finetune")
 """Commands that work in no run's folder."""
 
 
@@ -415,6 +430,8 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--dry-run", action="store_true", help="show one row, the checks and the costs, and stop")
         text = f"train nothing; write rows and a config for {' or '.join(EXPORTS)}"
         parser.add_argument("--export", default="", choices=tuple(EXPORTS), metavar="TRAINER", help=text)
+    if name == "estimate":
+        parser.add_argument("--run", default="", metavar="DIR", help="take what one of each costs from this run")
     if name == "eval":
         parser.add_argument("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)")
     if name not in _ALONE:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Self
 
-from datagen.config import EngineConfig, RunConfig
+from datagen.config import IN_FLIGHT, EngineConfig, RunConfig
 from datagen.engines import open_engine
 from datagen.errors import DatagenError, SandboxUnavailable
 from datagen.models import Completion, Engine, Job, Request, Verdict
@@ -24,6 +25,7 @@ class LazyEngine:
     def __init__(self, config: EngineConfig, load: Callable[[], Awaitable[Engine]]) -> None:
         self._config, self._load = config, load
         self._engine: Engine | None = None
+        self.asked = 0
         self._failure: DatagenError | None = None
         self._lock = asyncio.Lock()
 
@@ -32,13 +34,25 @@ class LazyEngine:
         """The model's name as the recipe has it, with its revision: what published rows say."""
         return f"{self._config.model}@{self._config.revision}" if self._config.revision else self._config.model
 
+    @property
+    def slots(self) -> int:
+        """How many samples the engine works on at once; 0 while it is not loaded, or does not say."""
+        return int(getattr(self._engine, "slots", 0))
+
     async def complete(self, request: Request) -> Completion:
+        self.asked += request.sampling.n
+        try:
+            return await (await self._opened()).complete(request)
+        finally:
+            self.asked -= request.sampling.n
+
+    async def _opened(self) -> Engine:
         async with self._lock:
             if self._failure is not None:  # who waited while loading failed does not try again
                 raise self._failure
             if self._engine is None:
                 self._engine = await self._loaded()
-        return await self._engine.complete(request)
+        return self._engine
 
     async def _loaded(self) -> Engine:
         try:
@@ -50,6 +64,32 @@ class LazyEngine:
     async def close(self) -> None:
         if self._engine is not None:
             await self._engine.close()
+
+
+AHEAD = 1.25
+"""Samples asked of an engine for each one that it works on: so many wait that the next is always there."""
+
+MOST = 4
+"""Items in flight for each sample that an engine works on, where they wait for the sandbox or for another engine."""
+
+
+def room(config: EngineConfig, engines: Iterable[Engine]) -> Callable[[int], int]:
+    """From the number of items in flight to how many more to begin, so that no engine idles.
+
+    A fixed number of items would not do: an item asks for one test file, then for ten candidates, then for nothing
+    while its programs run. So what counts is how many samples are asked of the engines; `config.concurrency`, if set,
+    bounds the items instead.
+    """
+    known = {id(engine): engine for engine in engines if isinstance(engine, LazyEngine)}
+
+    def more(items: int) -> int:
+        busy = [(engine.asked, engine.slots) for engine in known.values() if engine.slots]
+        if config.concurrency or not busy:
+            return config.in_flight - items
+        free = max(math.ceil(AHEAD * slots) - asked for asked, slots in busy)
+        return min(free, max(IN_FLIGHT, MOST * sum(slots for _, slots in busy)) - items)
+
+    return more
 
 
 @asynccontextmanager

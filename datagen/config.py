@@ -19,6 +19,9 @@ from datagen.errors import UsageError
 
 Config = TypeVar("Config")
 
+IN_FLIGHT = 256
+"""Items in flight where neither the user nor the engine says how many."""
+
 
 def setting(
     default: Any,
@@ -57,11 +60,11 @@ class EngineConfig:
 
     engine: str = setting(
         "vllm",
-        "vllm, server (OpenAI-compatible), batch (a provider's), ray (a cluster), replay",
+        "vllm, server (OpenAI-compatible), batch (a provider's), ray, replay",
         choices=("vllm", "server", "batch", "ray", "replay"),
         shapes=False,
     )
-    model: str = setting("codellama/CodeLlama-7b-Instruct-hf", "Hub id, folder, or demo-model (ships with datagen)")
+    model: str = setting("codellama/CodeLlama-7b-Instruct-hf", "Hub id, folder, or demo-model")
     revision: str = setting("", "commit or branch of the model on the Hub")
     dtype: str = setting("auto", "auto, bfloat16, float16 or float32")
     quantization: str = setting("", "awq, gptq, fp8 ..., as vLLM names it")
@@ -77,7 +80,9 @@ class EngineConfig:
     )
     address: str = setting("", "ray: the cluster, HOST:PORT or ray://HOST:PORT (default: auto)", shapes=False)
     replicas: int = setting(1, "ray: copies of the model, each on GPUs of its own", shapes=False, at_least=1)
-    concurrency: int = setting(256, "items in flight", shapes=False, at_least=1)
+    concurrency: int = setting(
+        0, "items in flight; 0: as many as keep vLLM's batch full, 256 of other engines", shapes=False, at_least=0
+    )
     request_timeout: float = setting(600.0, "server: seconds until a request is retried", shapes=False, flag=False)
     retries: int = setting(5, "server: tries after the first", shapes=False, flag=False, at_least=0)
     replay: str = setting("", "replay: the run folder whose recorded calls answer", shapes=False, metavar="DIR")
@@ -85,6 +90,11 @@ class EngineConfig:
         0.0, "price of a million tokens read, for --max-cost", shapes=False, flag=False, at_least=0
     )
     price_written: float = setting(0.0, "price of a million tokens written", shapes=False, flag=False, at_least=0)
+
+    @property
+    def in_flight(self) -> int:
+        """Items in flight where the engine does not say how much it works on at once."""
+        return self.concurrency or IN_FLIGHT
 
 
 DEFAULT_TARGET = 1000
@@ -153,7 +163,7 @@ class SolveConfig:
     tests_temperature: float | None = setting(None, "temperature of tests (default: the prompt's)", at_least=0)
     cpu_seconds: float = setting(2.0, "CPU time that a program may use", at_least=0.05)
     first_cpu_seconds: float = setting(
-        0.25, "CPU time of its first try; more only if others need more, too", at_least=0.01
+        0.25, "CPU time of its first try; more only if others need more, too", flag=False, at_least=0.01
     )
     memory_mb: int = setting(512, "memory that a program may use", at_least=64)
     limit: int = setting(0, "solve only the first N questions; 0: all", shapes=False, at_least=0)
@@ -330,6 +340,35 @@ class LoopConfig:
     seed_rows: str = setting("", "arm seed: a table, or demo:N for N rows of the demo's generator", flag=False)
     n: int = setting(10, "samples of each problem", flag=False, at_least=1)
     temperature: float = setting(0.8, "at which problems are sampled", flag=False, at_least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateConfig:
+    """How much is made on what, and what one of each costs. docs/scaling.md has the source of every default."""
+
+    questions: int = setting(62_000, "raw questions", at_least=1)
+    n: float = setting(10.0, "candidates drawn per question", at_least=0)
+    gpus: int = setting(1, "GPUs, each with the whole model", at_least=1)
+    cores: int = setting(8, "cores for the sandbox", at_least=1)
+    token_rate: float = setting(2500.0, "tokens per second that a GPU writes (assumed)", at_least=0.001)
+    gpu_price: float = setting(0.0, "price of a GPU hour", at_least=0)
+    read_price: float = setting(0.0, "price of a million tokens read", at_least=0)
+    written_price: float = setting(0.0, "price of a million tokens written", at_least=0)
+    question_prompt: float = setting(18.0, "tokens read per raw question", at_least=0)
+    question_tokens: float = setting(60.0, "tokens written per raw question", at_least=0)
+    tests_prompt: float = setting(420.0, "tokens read for a test file", at_least=0)
+    tests_tokens: float = setting(200.0, "tokens written for a test file", at_least=0)
+    solution_prompt: float = setting(430.0, "tokens read for all candidates of a question", at_least=0)
+    solution_tokens: float = setting(150.0, "tokens written per candidate", at_least=0)
+    unique: float = setting(0.84, "share of raw questions that are no duplicates", at_least=0, at_most=1)
+    testable: float = setting(1.0, "share of unique questions with enough tests", at_least=0, at_most=1)
+    solved: float = setting(0.27, "share of unique questions that a candidate solves", at_least=0, at_most=1)
+    clean: float = setting(1.0, "share of rows that overlap no benchmark", at_least=0, at_most=1)
+    program_cpu: float = setting(0.02, "sandbox CPU seconds per candidate", at_least=0)
+    driver_cpu: float = setting(0.02, "CPU seconds of the driver per unique question", at_least=0)
+    ledger_bytes: float = setting(2.0, "bytes on disk per token written: ledgers", at_least=0)
+    table_bytes: float = setting(2.0, "bytes on disk per token written: tables and data set", at_least=0)
+    dedup_bytes: float = setting(1900.0, "memory of dedup per raw question", at_least=0)
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -26,6 +26,11 @@ from sandbox.contract import SandboxError
 
 Item = TypeVar("Item")
 Add = Callable[[Mapping[str, Any]], None]
+Room = Callable[[int], int]
+"""From the number of items in flight to how many more to begin."""
+
+TICK = 0.02
+"""Seconds between two looks at whether there is more room."""
 
 
 class ConservationError(AssertionError):
@@ -62,13 +67,13 @@ async def drive(
     folder: StageFolder,
     *,
     item_id: Callable[[Item], str],
-    concurrency: int,
+    concurrency: int | Room,
     progress: Progress,
     interrupt: Interrupt,
     canary: Canary | None = None,
     meter: Meter | None = None,
 ) -> Driven:
-    """Runs `work` on every item that the stage's ledger does not hold yet, `concurrency` at once.
+    """Runs `work` on every item that the stage's ledger does not hold yet, `concurrency` (or as it says) at once.
 
     `items` is finite and consumed as needed. Each outcome is in the ledger the moment it is there. RequestFailed makes
     the item owed (reason engine-failed) and the rest goes on; whatever else `work` raises stops the run: what is
@@ -82,7 +87,7 @@ async def drive(
     source = run.owed(items, item_id)
     progress.resume(len(folder.ledger.done))
     try:
-        await _together(lambda: run.worker(source, work), max(1, concurrency))
+        await run.all(source, work, _fixed(concurrency) if isinstance(concurrency, int) else concurrency)
     finally:
         progress.close()
         folder.ledger.sync()
@@ -96,15 +101,9 @@ async def drive(
     return Driven(run.done, run.failed, run.skipped)
 
 
-async def _together(worker: Callable[[], Awaitable[None]], count: int) -> None:
-    """Runs `count` workers; the first exception, or a cancellation, cancels the others and comes out once all ended."""
-    tasks = [asyncio.ensure_future(worker()) for _ in range(count)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _fixed(count: int) -> Room:
+    """Room for `count` items at once, at least one."""
+    return lambda items: max(1, count) - items
 
 
 class _Drive:
@@ -115,7 +114,8 @@ class _Drive:
     ) -> None:  # fmt: skip
         self._folder, self._progress, self._interrupt, self._watch = folder, progress, interrupt, watch
         self._meter, self._in_flight, self._ended = meter, 0, asyncio.Event()
-        self._broken = self.full = False
+        self._broken = self._drained = self.full = False
+        self._items = 0
         self.done = self.failed = self.skipped = 0
 
     def owed(self, items: Iterable[Item], item_id: Callable[[Item], str]) -> Iterator[tuple[str, Item]]:
@@ -131,25 +131,62 @@ class _Drive:
             else:
                 yield source_id, item
 
-    async def worker(self, source: Iterator[tuple[str, Item]], work: Callable[[Item], Awaitable[Outcome[Any]]]) -> None:
-        """Takes one item after the other until none is left or the run is to stop."""
-        while await self._room():
-            taken = next(source, None)
-            if taken is None:
-                return
-            self._in_flight += 1
-            try:
-                self._record(taken[0], await _attempt(taken[0], taken[1], work))
-            except BaseException:
-                self._broken = True
-                raise
-            finally:
-                self._in_flight -= 1
-                self._ended.set()
-                self._ended = asyncio.Event()
-            await asyncio.sleep(0)  # work that never waits would keep signals and the other workers out
+    async def all(
+        self, source: Iterator[tuple[str, Item]], work: Callable[[Item], Awaitable[Outcome[Any]]], room: Room
+    ) -> None:
+        """Works on all items, in as many tasks as there is room for.
 
-    async def _room(self) -> bool:
+        The first exception, or a cancellation, cancels the tasks and comes out once all ended.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not self._over:
+                    for _ in range(room(self._items)):
+                        self._items += 1
+                        group.create_task(self._worker(source, work, room))
+                    await asyncio.sleep(TICK)
+        except BaseExceptionGroup as several:
+            first = several.exceptions[0]
+        else:
+            return
+        raise first
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return self._broken or self._drained or self.full or self._interrupt.draining
+
+    async def _worker(
+        self, source: Iterator[tuple[str, Item]], work: Callable[[Item], Awaitable[Outcome[Any]]], room: Room
+    ) -> None:
+        """Takes one item after the other until none is left, there is no more room, or the run is to stop."""
+        try:
+            while await self._affordable() and (taken := self._next(source)) is not None:
+                self._in_flight += 1
+                self._record(taken[0], await _attempt(taken[0], taken[1], work))
+                self._ends()
+                await asyncio.sleep(0)  # work that never waits would keep signals and the other workers out
+                if room(self._items - 1) < 1:
+                    return
+        except BaseException:
+            self._broken = True
+            raise
+        finally:
+            self._items -= 1
+
+    def _ends(self) -> None:
+        """One item fewer is in flight: those that wait for the budget look again."""
+        self._in_flight -= 1
+        self._ended.set()
+        self._ended = asyncio.Event()
+
+    def _next(self, source: Iterator[tuple[str, Item]]) -> tuple[str, Item] | None:
+        """The next item that is owed, None if none is left."""
+        taken = next(source, None)
+        self._drained = taken is None
+        return taken
+
+    async def _affordable(self) -> bool:
         """Whether to take another item; where it does not fit the budget, known once those in flight have ended."""
         while not (self._broken or self._interrupt.draining):
             if self._meter is None or self._meter.fits(self._in_flight):

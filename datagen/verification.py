@@ -67,7 +67,7 @@ def judging(recipe: Recipe, engines: Mapping[str, Engine]) -> Judging | None:
     if not recipe.decontaminate.judge:
         return None
     engine, prompt = recipe.engines[JUDGE], judge_prompt(recipe)
-    return Judging(engines[JUDGE], prompt, recipe.run.seed, judge_settings(recipe, prompt), engine.concurrency)
+    return Judging(engines[JUDGE], prompt, recipe.run.seed, judge_settings(recipe, prompt), engine.in_flight)
 
 
 def judge_settings(recipe: Recipe, prompt: Prompt) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from datagen.card import card
-from datagen.collaborators import LazySandbox, opened_engines
+from datagen.collaborators import LazySandbox, opened_engines, room
 from datagen.config import DEFAULT_TARGET, DedupConfig, SolveConfig, shaping
 from datagen.earlier import INDEX, kept_before
 from datagen.errors import InputError, UsageError
@@ -338,7 +338,8 @@ class Run:
         work: Callable[[Any], Awaitable[Outcome[Any]]], step: str, canary: Canary, total: int | None = None,
     ) -> None:  # fmt: skip
         """Drives a per-item stage with this run's concurrency, progress, clock and interrupt."""
-        engine = self.recipe.engines["solutions" if step == "solve" else step]
+        steps = ("tests", "solutions") if step == "solve" else (step,)
+        wanted = room(self.recipe.engines[steps[-1]], [self.engines[step] for step in steps])
         count = total if total is not None else len(items)
         progress = Progress(stage.name, stream=sys.stderr, clock=time.monotonic, total=count)
         meter = Meter(
@@ -347,7 +348,7 @@ class Run:
         )  # fmt: skip
         with self.folder.timed(stage.name, time.monotonic):
             await drive(
-                items, work, stage, item_id=item_id, concurrency=engine.concurrency, progress=progress,
+                items, work, stage, item_id=item_id, concurrency=wanted, progress=progress,
                 interrupt=self.interrupt, canary=canary, meter=meter,
             )  # fmt: skip
 

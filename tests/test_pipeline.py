@@ -105,6 +105,23 @@ def test_concurrency_is_reached_and_never_exceeded(folder):
     assert most[0] == 7
 
 
+def test_room_decides_how_many_items_are_in_flight(folder):
+    """Where a function says how much room there is, items begin as it grows and none while there is none."""
+    allowed, flying, most = [2], [0], []
+
+    async def stage(item):
+        flying[0] += 1
+        most.append((flying[0], allowed[0]))
+        await asyncio.sleep(0.001)
+        flying[0] -= 1
+        allowed[0] = 2 if len(most) < 20 else 6
+        return answer(item)
+
+    assert run_stage(folder, questions(60), stage, concurrency=lambda items: allowed[0] - items).done == 60
+    assert all(seen <= given for seen, given in most)
+    assert max(seen for seen, _ in most) == 6
+
+
 def test_failed_request_is_owed_and_the_rest_goes_on(folder):
     """RequestFailed drops one item with the reason engine-failed; the next run tries it, and only it, again."""
     first = run_stage(folder, questions(10), failing_at({3, 4}, RequestFailed("HTTP 500")))

@@ -54,7 +54,7 @@ def addresses(config: EngineConfig) -> tuple[tuple[str, ...], str]:
 
 
 class Servers:
-    """Several servers of one model as one engine, which may have `config.concurrency` requests at each of them."""
+    """Several servers of one model as one engine, which may have `config.in_flight` requests at each of them."""
 
     def __init__(self, config: EngineConfig, urls: Sequence[str], key: str = "", *, pace: Pace = STEADY) -> None:
         self.model = config.model
@@ -87,7 +87,7 @@ class Servers:
 
 
 class Server:
-    """A client that keeps at most `config.concurrency` requests in flight. `sleep` and `uniform` time its retries.
+    """A client that keeps at most `config.in_flight` requests in flight. `sleep` and `uniform` time its retries.
 
     Where it is not `alone`, a server that gives no answer is Lost at once: another may give it.
     """
@@ -108,7 +108,7 @@ class Server:
         self._alone = alone
         self.name = re.sub(r"//[^/@]*@", "//", url)  # as it is shown: without a password
         self._client = AsyncOpenAI(base_url=url, api_key=key or "none", max_retries=0, timeout=config.request_timeout)
-        self._slots = asyncio.Semaphore(config.concurrency)
+        self._slots = asyncio.Semaphore(config.in_flight)
         self._one_by_one = self._answered = False
         self._silences = self._refusals = 0
 

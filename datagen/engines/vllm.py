@@ -35,6 +35,11 @@ class VLLM:
         """The name by which the model was asked for."""
         return self._model
 
+    @property
+    def slots(self) -> int:
+        """How many samples are in the making at once; more wait."""
+        return self._loaded.slots if self._loaded is not None else 0
+
     async def complete(self, request: Request) -> Completion:
         """The request's samples in the order of their seeds."""
         loaded = self._loaded

@@ -49,6 +49,7 @@ class Loaded:
     model: str
     max_model_len: int
     on_cpu: bool
+    slots: int
     log: BinaryIO
     leash: Leash
 
@@ -83,8 +84,9 @@ async def load(config: EngineConfig, share: float) -> Loaded:
         except Exception as error:  # vLLM and what it imports raise anything; here it all means: it did not load
             raise explain("\n".join([printed(log), *traceback.format_exception(error)]), config.model) from error
         chat = open_chat(engine.tokenizer, config.chat_template, config.model)
+        slots = resolved.scheduler_config.max_num_seqs
         undo.pop_all()
-        return Loaded(engine, chat, config.model, engine.model_config.max_model_len, on_cpu, log, leash)
+        return Loaded(engine, chat, config.model, engine.model_config.max_model_len, on_cpu, slots, log, leash)
 
 
 def _resolved(config: EngineConfig, folder: str, share: float) -> tuple[Any, bool]:

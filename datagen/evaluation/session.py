@@ -76,7 +76,7 @@ async def evaluate(
         async with opened_engines({STEP: engine}, say) as opened, LazySandbox(run, [engine]) as sandbox:
             interrupt = Interrupt(say)
             session = Session(
-                folder, config, run, model, engine.concurrency, engines or opened[STEP], sandbox, interrupt, excluded
+                folder, config, run, model, engine.in_flight, engines or opened[STEP], sandbox, interrupt, excluded
             )
             with interrupt.installed():
                 entries = {plan.benchmark.name: await _score(session, plan) for plan in plans}

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from datagen.extract import blocks, naming, syntax, unittests
 from datagen.extract.blocks import Block
@@ -56,7 +57,12 @@ def extract_code(text: str, entry: str, tests: Sequence[str] = (), *, cut: bool 
     `tests` show how `entry` is called: a function of another name is taken for it only if it accepts those calls. `cut`
     says that max_tokens ended the completion: an unfinished definition is never taken for a whole one.
     """
-    text = syntax.normalise(text)
+    return _extract(syntax.normalise(text), entry, tuple(tests), cut)
+
+
+@lru_cache(maxsize=64)
+def _extract(text: str, entry: str, tests: tuple[str, ...], cut: bool) -> Extracted | Drop:
+    """`extract_code`; a question's candidates are often the same text."""
     if not text.strip():
         return Drop("empty")
     drops: list[Drop] = []
@@ -169,12 +175,12 @@ def _why(sources: list[_Source], *, found: bool, lost: set[str]) -> str:
     return "truncated" if "truncated" in reasons else "unparsable"
 
 
-def _unmet(code: str) -> set[str]:
+def _unmet(code: str) -> frozenset[str]:
     """Names that a program uses and nothing in it defines."""
     tree = syntax.parse(code)
     if tree is None:
-        return set()
-    arguments = {a.arg for n in ast.walk(tree) if isinstance(n, ast.arguments) for a in syntax.arguments(n)}
+        return frozenset()
+    arguments = {a.arg for n in syntax.walk(tree) if isinstance(n, ast.arguments) for a in syntax.arguments(n)}
     return syntax.loads(tree) - syntax.stores(tree) - arguments - syntax.BUILTINS
 
 
@@ -240,7 +246,7 @@ def _is_program(node: ast.stmt, entry: str) -> bool:
 
 def _prepares(node: ast.stmt, needed: set[str]) -> bool:
     """Whether a statement binds or changes something needed, and neither shows, asks, asserts nor guards."""
-    if syntax.is_main_guard(node) or any(isinstance(inner, ast.Assert) for inner in ast.walk(node)):
+    if syntax.is_main_guard(node) or any(isinstance(inner, ast.Assert) for inner in syntax.walk(node)):
         return False
     if set(syntax.called_names(node)) & _DEMO_CALLS:
         return False

@@ -74,7 +74,7 @@ class _Statement:
         return cls(
             node=node,
             source=source,
-            asserts=not syntax.is_definition(node) and any(isinstance(n, ast.Assert) for n in ast.walk(node)),
+            asserts=not syntax.is_definition(node) and any(isinstance(n, ast.Assert) for n in syntax.walk(node)),
             binds=frozenset(syntax.binds(node)),
             free=frozenset(syntax.free(node)),
             acts_on=frozenset(name for call in calls for name in syntax.loads(call)),
@@ -301,11 +301,11 @@ def unusable(test: str, entry: str) -> str | None:
 
 
 def _is_chancy(tree: ast.Module) -> bool:
-    imported = {alias.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-    imported |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    imported = {alias.name.split(".")[0] for n in syntax.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
+    imported |= {(n.module or "").split(".")[0] for n in syntax.walk(tree) if isinstance(n, ast.ImportFrom)}
     called = set(syntax.called_names(tree)) - syntax.stores(tree)
     attributes = {n.func.attr for n in syntax.calls(tree) if isinstance(n.func, ast.Attribute)}
-    free = syntax.roots(n for n in ast.walk(tree) if isinstance(n, ast.Attribute)) - syntax.stores(tree)
+    free = syntax.roots(n for n in syntax.walk(tree) if isinstance(n, ast.Attribute)) - syntax.stores(tree)
     return bool((imported | free) & _MODULES or called & _CALLS or attributes & _CLOCK)
 
 
@@ -315,7 +315,7 @@ def _about(tree: ast.Module, entry: str) -> list[ast.expr]:
     found: list[ast.expr] = []
     for statement in tree.body:
         if _uses(statement, entry, reached):
-            found += [node.test for node in ast.walk(statement) if isinstance(node, ast.Assert)]
+            found += [node.test for node in syntax.walk(statement) if isinstance(node, ast.Assert)]
             reached |= syntax.binds(statement)
             reached |= {name for call in syntax.calls(statement) for name in syntax.loads(call)} - {entry}
             reached -= syntax.BUILTINS
@@ -342,8 +342,8 @@ def _always_true(test: ast.expr) -> bool:
 
 def _swallows(tree: ast.Module) -> bool:
     """Whether an assert stands in a `try` that also catches its failure."""
-    tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
-    asserting = [node for node in tries if any(isinstance(inner, ast.Assert) for inner in ast.walk(node))]
+    tries = [node for node in syntax.walk(tree) if isinstance(node, ast.Try)]
+    asserting = [node for node in tries if any(isinstance(inner, ast.Assert) for inner in syntax.walk(node))]
     return any(h.type is None or syntax.loads(h.type) & _BROAD for node in asserting for h in node.handlers)
 
 
