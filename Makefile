@@ -10,7 +10,7 @@
 # CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
 #   make demo CPU_INDEX=1     adds PyTorch's own index of CPU wheels
 # BENCHMARKS=DIR              folder of real benchmark files, for the tests that need them
-# JOBS=N                      processes that run the tests, 2 unless given (0: this one alone); one of them holds vLLM
+# JOBS=N                      processes that run the tests, 2 unless given (0: this one alone)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -46,7 +46,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 demo-model: install
 	$(BIN)/python -m datagen.demo.train --out data/demo-model

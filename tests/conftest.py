@@ -13,23 +13,13 @@ settings.load_profile("datagen")
 
 
 VLLM = ("tests/engines/", "tests/evaluation/test_eval_vllm.py", "tests/test_demo_run.py")
-"""Where tests start vLLM, which takes seconds to start and gigabytes to hold: one process runs them all."""
-ALONE = "tests/sandbox/test_sandbox_catalogue.py"
-"""Thousands of tests that share nothing: each goes to whoever is free."""
+"""Where tests start vLLM, which takes longest."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `pytest -n`: what one process runs, the longest first."""
+    """For `pytest -n`: the files that take longest come first, so that none is left over at the end."""
     files = Counter(item.location[0] for item in items)
-    items.sort(key=lambda item: _turn(item.location[0], files))
-    for item in items:
-        file = item.location[0]
-        if file != ALONE:
-            item.add_marker(pytest.mark.xdist_group("vllm" if file.startswith(VLLM) else file))
-
-
-def _turn(file: str, files: Counter[str]) -> tuple[int, int, str]:
-    return 0 if file.startswith(VLLM) else 2 if file == ALONE else 1, -files[file], file
+    items.sort(key=lambda item: (not item.location[0].startswith(VLLM), -files[item.location[0]], item.location[0]))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
