@@ -20,7 +20,11 @@ from datagen.engines.replay import Replay
 from datagen.models import Completion, Engine, Request
 
 MEMORY = 100_000_000
-FAST_DEATH = {"health_check_period_ms": 500, "health_check_failure_threshold": 10, "health_check_timeout_ms": 5000}
+SETTINGS = {
+    "health_check_period_ms": 500, "health_check_failure_threshold": 10, "health_check_timeout_ms": 5000,
+    "worker_niceness": 0,
+}  # fmt: skip
+"""A lost node is noticed soon, and workers are no nicer than the tests beside them."""
 
 
 @contextmanager
@@ -34,7 +38,7 @@ def cluster(nodes: int) -> Iterator[Any]:
     terminated = signal.getsignal(signal.SIGTERM)  # ray takes it over when it starts a node
     made = Cluster()
     try:
-        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": FAST_DEATH}
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": SETTINGS}
         made.add_node(object_store_memory=MEMORY, **head)
         for _ in range(nodes):
             made.add_node(object_store_memory=MEMORY, num_cpus=2)
