@@ -5,6 +5,8 @@
 # make bench       how right the rows of the demo run are, against reference solutions
 # make bench-sandbox   what the sandbox costs, beside those of its peers that are installed
 # make bench-decontamination BENCHMARKS=DIR   what decontamination costs and finds, beside the usual ways
+# make bench-throughput   the solve stage beside vLLM alone, on the demo model
+# make bench-rehearsal   62,000 questions through every stage, answers made by a generator, programs really run
 # make bench-dedup   what dedup costs and how often it errs, beside those of its peers that are installed
 #
 # CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
@@ -24,7 +26,7 @@ PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks=$(BENCHMARKS),)
 # Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
 BROKEN_BESIDE_CPU_TORCH := torchvision torchaudio torchcodec
 
-.PHONY: demo test lint install demo-model docs bench bench-sandbox bench-decontamination bench-dedup clean
+.PHONY: demo test lint install demo-model docs bench bench-sandbox bench-decontamination bench-dedup bench-throughput bench-rehearsal clean
 
 $(VENV)/installed: pyproject.toml
 	@echo "installing into $(VENV): vLLM for CPU and what it needs, about 3.5 GB" >&2
@@ -63,6 +65,12 @@ bench-decontamination: install
 
 bench-dedup: install
 	$(BIN)/python -m benchmarks.dedup_speed --rows 62000
+
+bench-throughput: install
+	$(BIN)/python -m benchmarks.throughput
+
+bench-rehearsal: install
+	$(BIN)/python -m benchmarks.rehearsal --questions 62000
 
 bench: install
 	$(BIN)/python -m benchmarks.demo_agreement --run $(RUN)

@@ -29,6 +29,9 @@ SAMPLE = 4096
 """Items of a stage that are looked at; ledgers are sorted by hash, so the first of them are a fair sample."""
 
 _DEDUP_BASE = 420e6
+_DRIVER_BASE, _DRIVER_BYTES = 300e6, 330.0
+"""The driver holds the ids of a stage's questions, in a list and three sets, and nothing else that grows."""
+
 _HOUR = 3600.0
 
 
@@ -49,6 +52,7 @@ class Estimate:
     ledger_bytes: float
     table_bytes: float
     dedup_bytes: float
+    driver_bytes: float
     price: float
 
 
@@ -85,6 +89,7 @@ def estimate(config: EstimateConfig) -> Estimate:
         ledger_bytes=tokens * config.ledger_bytes,
         table_bytes=tokens * config.table_bytes,
         dedup_bytes=_DEDUP_BASE + raw * config.dedup_bytes,
+        driver_bytes=_DRIVER_BASE + unique * _DRIVER_BYTES,
         price=gpu / _HOUR * config.gpu_price + (read * config.read_price + tokens * config.written_price) / 1e6,
     )
 
@@ -208,7 +213,7 @@ def shown(config: EstimateConfig, found: Estimate) -> str:
         ("sandbox", f"{_hours(found.sandbox_seconds)} of CPU; {_cores(found)}, of {config.cores:,} given"),
         ("driver", f"{_hours(found.driver_seconds)} of CPU; {_shards(found, config)}"),
         ("disk", f"ledgers {_bytes(found.ledger_bytes)}, tables and data set {_bytes(found.table_bytes)}"),
-        ("memory", f"dedup {_bytes(found.dedup_bytes)} on one machine; the driver's does not grow"),
+        ("memory", f"dedup {_bytes(found.dedup_bytes)}, driver {_bytes(found.driver_bytes)}, each on one machine"),
     ]
     lines += [("price", f"{found.price:,.2f}")] if found.price else []
     return "\n".join(f"{name:<10} {text}" for name, text in lines)
@@ -222,7 +227,7 @@ def _shards(found: Estimate, config: EstimateConfig) -> str:
     """How many drivers it takes to keep up with the GPUs, each at most half busy."""
     generation = found.gpu_seconds / config.gpus
     drivers = max(1, -(-2 * found.driver_seconds // max(generation, 1e-9)))
-    return f"{drivers:,.0f} driver{'s' if drivers > 1 else ''} (shards) keep up"
+    return f"{drivers:,.0f} drivers (--shard) keep up" if drivers > 1 else "one driver keeps up"
 
 
 def _short(count: float) -> str:
