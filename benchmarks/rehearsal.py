@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,7 +154,9 @@ def stages(run: Run) -> dict[str, Callable[[], Any]]:
 def conservation(run: Path, n: int) -> list[str]:
     """What is wrong with a finished run; empty if nothing is."""
     ids = {name: _ids(run, name) for name in (QUESTIONS, DEDUP, SOLVE, DECONTAMINATE)}
-    wrong = [f"{name}: an id is twice" for name, (kept, _) in ids.items() if len(set(kept)) < len(kept)]
+    wrong = [f"{name}: an id is twice" for name in (DEDUP, SOLVE, DECONTAMINATE) if _repeats(ids[name][0])]
+    places = pl.read_parquet(run / QUESTIONS / "kept.parquet", columns=["prompt_index", "position"])
+    wrong += [f"{QUESTIONS}: a place is twice"] if _repeats(places.rows()) else []  # equal texts have one id there
     for before, after in ((QUESTIONS, DEDUP), (DEDUP, SOLVE), (SOLVE, DECONTAMINATE)):
         came, went = Counter(ids[before][0]), Counter(ids[after][0]) + Counter(ids[after][1])
         if came != went:
@@ -171,6 +173,10 @@ def conservation(run: Path, n: int) -> list[str]:
     if Counter(published["id"].to_list()) != Counter(ids[DECONTAMINATE][0]):
         wrong.append("dataset: its rows are not those that decontamination kept")
     return wrong
+
+
+def _repeats(names: Sequence[object]) -> bool:
+    return len(set(names)) < len(names)
 
 
 def _ids(run: Path, stage: str) -> tuple[list[str], list[str]]:
