@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ PATIENCE = 10.0
 """Seconds that the head of a cluster may take to accept a connection."""
 PACE = Pace(first=1.0, longest=30.0, every=30.0, answer=60.0, patience=900.0)
 """How actors are tended: the patience is for a model that loads anew after its node died, or waits for another node."""
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def connect(address: str) -> None:
@@ -92,7 +95,7 @@ class Remote:
                 raise ClusterUnavailable(f"a node cannot load what it needs ({error.cause})", hint=hint) from error
             raise
         except RayError as error:
-            raise Lost(_first_line(error)) from error
+            raise Lost(_reason(error)) from error
 
     def kill(self) -> None:
         """Ends the actor for good."""
@@ -122,5 +125,8 @@ async def _object(reference: Any) -> Any:
     return await reference
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
+def _reason(error: Exception) -> str:
+    """The first line of Ray's pages, and the error of ours or of Python's at the end of them."""
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    first, last = (lines or [type(error).__name__])[0], lines[-1] if lines else ""
+    return first[:120] + (f" ... {last[:200]}" if "Error: " in last and last != first else "")

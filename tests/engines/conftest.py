@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import socket
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from toy_model import toy_model
 
 from datagen.config import EngineConfig
 from datagen.engines import open_engine
 from datagen.engines.replay import Replay
-from datagen.engines.text import plain_text
 from datagen.errors import InputError
-from datagen.models import Completion, Engine, Request, Sample
+from datagen.models import Engine
 from datagen.resources import resource
 
 SERVED = "served"
@@ -65,22 +64,6 @@ def random_llama(folder: Path) -> Path:
     config = LlamaConfig(vocab_size=len(fast), bos_token_id=0, eos_token_id=1, **shape, **heads)
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     return folder
-
-
-def toy_model(request: Request) -> Completion:
-    """A language model of a kind: words that follow from the prompt and the seed by a hash; greedy at temperature 0."""
-    sampling = request.sampling
-    prompt = plain_text(request.messages) if request.prompt is None else request.prompt
-    seeds = [sampling.seed + i if sampling.temperature else 0 for i in range(sampling.n)]
-    samples = tuple(_toy_sample(f"{prompt}|{seed}", request) for seed in seeds)
-    return Completion(samples, len(prompt.split()), sum(len(sample.text.split()) for sample in samples))
-
-
-def _toy_sample(start: str, request: Request) -> Sample:
-    numbers = range(min(200, request.sampling.max_tokens))
-    text = " ".join(hashlib.sha256(f"{start}|{i}".encode()).hexdigest()[:4] for i in numbers)
-    found = [text.index(stop) for stop in request.sampling.stop if stop in text]
-    return Sample(text[: min(found)]) if found else Sample(text, "length")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

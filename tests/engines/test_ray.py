@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 import ray_kit
 import small_run
-from conftest import toy_model
 from small_run import small_recipe, tables
+from toy_model import toy_model
 
 pytest.importorskip("ray")
 from test_engine_contract import *  # noqa: F403 -- the same claims, asked of the engine below

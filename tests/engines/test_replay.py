@@ -78,7 +78,7 @@ async def test_replay_needs_a_run():
 
 async def test_an_unknown_engine_is_a_usage_error():
     """The engines that there are get named."""
-    with pytest.raises(UsageError, match="vllm, server, replay"):
+    with pytest.raises(UsageError, match="vllm, server, batch, ray, replay"):
         await open_engine(EngineConfig(engine="magic"))
 
 
