@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datagen import __version__, decontamination, loop, standalone, workflow
 from datagen.config import (
@@ -389,51 +390,65 @@ _ALONE = ("doctor", "estimate", "eval", "compare", "finetune")
 """Commands that work in no run's folder."""
 
 
+Flag = tuple[tuple[str, ...], Mapping[str, Any]]
+"""A flag or a positional that is no setting: its names and what argparse is told of it."""
+
+
+def _flag(*names: str, **options: Any) -> Flag:
+    return names, options
+
+
+_OWN: Mapping[str, Sequence[Flag]] = {
+    "push": (
+        _flag("repo", metavar="NAME/REPO", help="where on the Hub"),
+        _flag("--model", default="", metavar="FOLDER",
+              help="publish this model instead, as `datagen finetune` left it: models/NAME/model"),
+        _flag("--private", action="store_true", help="make a new repository private"),
+        _flag("--message", default="Upload with datagen", metavar="TEXT", help="message of the commit"),
+    ),
+    "run": (
+        _flag("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file"),
+        _flag("--target-rows", type=int, default=0, metavar="N",
+              help="go on until N verified, decontaminated rows are there"),
+    ),
+    "merge": (
+        _flag("shards", nargs="*", metavar="SHARD", help="folders of the shards (default: those in the run's folder)"),
+    ),
+    "decontaminate": (
+        _flag("--exhaustive", dest="decontaminate.execution", action="store_const", const="exhaustive",
+              help="execution: run every row against all items whose calls fit"),
+        _flag("--fail-on-contamination", action="store_true",
+              help="end with exit code 12 if a row is contaminated or unresolved"),
+    ),
+    "preview": (_flag("--rows", type=int, default=3, metavar="N", help="rows to make (3)"),),
+    "compare": (
+        _flag("evaluations", nargs="+", metavar="EVAL",
+              help="folders of evaluations; a model's name with --benchmarks is evaluated first"),
+    ),
+    "finetune": (
+        _flag("source", metavar="RUN|TABLE",
+              help="a run's folder, a .parquet, .jsonl(.gz) or .json file, a folder of them, or OWNER/NAME on the Hub"),
+        _flag("--preset", default="", metavar="NAME",
+              help=f"{', '.join(shipped_presets())}, or a TOML file (default: none)"),
+        _flag("--out", default="", metavar="DIR", help="folder to write (models/SOURCE)"),
+        _flag("--dry-run", action="store_true", help="show one row, the checks and the costs, and stop"),
+        _flag("--export", default="", choices=tuple(EXPORTS), metavar="TRAINER",
+              help=f"train nothing; write rows and a config for {' or '.join(EXPORTS)}"),
+    ),
+    "estimate": (_flag("--run", default="", metavar="DIR", help="take what one of each costs from this run"),),
+    "eval": (_flag("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)"),),
+}  # fmt: skip
+
+
 def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
     """The flags that are no settings: where the run lies, and what only this command takes."""
-    if name == "push":
-        parser.add_argument("repo", metavar="NAME/REPO", help="where on the Hub")
-        text = "publish this model instead, as `datagen finetune` left it: models/NAME/model"
-        parser.add_argument("--model", default="", metavar="FOLDER", help=text)
-        parser.add_argument("--private", action="store_true", help="make a new repository private")
-        parser.add_argument("--message", default="Upload with datagen", metavar="TEXT", help="message of the commit")
-    if name == "run":
-        text = "go on until N verified, decontaminated rows are there"
-        parser.add_argument("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file")
-        parser.add_argument("--target-rows", type=int, default=0, metavar="N", help=text)
-    if name == "merge":
-        text = "folders of the shards (default: those in the run's folder)"
-        parser.add_argument("shards", nargs="*", metavar="SHARD", help=text)
+    if name in _OF_TABLES:
+        _add_table(parser, many=name == "decontaminate")
+    for names, options in _OWN.get(name, ()):
+        parser.add_argument(*names, **options)
     if name in _ASKING:
         text = "do only the i-th of N parts, in a folder of its own; then: datagen merge"
         parser.add_argument("--shard", default="", metavar="i/N", help=text)
-    if name in _OF_TABLES:
-        _add_table(parser, many=name == "decontaminate")
-    if name == "decontaminate":
-        text = "execution: run every row against all items whose calls fit"
-        parser.add_argument(
-            "--exhaustive", dest="decontaminate.execution", action="store_const", const="exhaustive", help=text
-        )
-        text = "end with exit code 12 if a row is contaminated or unresolved"
-        parser.add_argument("--fail-on-contamination", action="store_true", help=text)
-    if name == "preview":
-        parser.add_argument("--rows", type=int, default=3, metavar="N", help="rows to make (3)")
-    if name == "compare":
-        text = "folders of evaluations; a model's name with --benchmarks is evaluated first"
-        parser.add_argument("evaluations", nargs="+", metavar="EVAL", help=text)
-    if name == "finetune":
-        text = "a run's folder, a .parquet, .jsonl(.gz) or .json file, a folder of them, or OWNER/NAME on the Hub"
-        parser.add_argument("source", metavar="RUN|TABLE", help=text)
-        text = f"{', '.join(shipped_presets())}, or a TOML file (default: none)"
-        parser.add_argument("--preset", default="", metavar="NAME", help=text)
-        parser.add_argument("--out", default="", metavar="DIR", help="folder to write (models/SOURCE)")
-        parser.add_argument("--dry-run", action="store_true", help="show one row, the checks and the costs, and stop")
-        text = f"train nothing; write rows and a config for {' or '.join(EXPORTS)}"
-        parser.add_argument("--export", default="", choices=tuple(EXPORTS), metavar="TRAINER", help=text)
-    if name == "estimate":
-        parser.add_argument("--run", default="", metavar="DIR", help="take what one of each costs from this run")
-    if name == "eval":
-        parser.add_argument("--run", default="", metavar="DIR", help="folder of the evaluation (evals/MODEL)")
     if name not in _ALONE:
         where = "" if name == "run" else DEFAULT_RUN
         parser.add_argument("--run", default=where, metavar="DIR", help=f"folder of the run ({where or 'runs/RECIPE'})")
