@@ -147,9 +147,11 @@ def run(args: argparse.Namespace) -> None:
         in_run(args, lambda run: run.next_part())
         conclude(folder_of(args))
         return
+    recipe = resolve(args)
+    if recipe.loop.benchmarks:
+        loop.check(recipe)
     in_run(args, lambda run: run.everything(args.target_rows))
     conclude(args.run, dataset=True, sample=True)
-    recipe = resolve(args)
     if recipe.loop.benchmarks:
         print(f"\n{loop.shown(loop.close(Path(args.run), recipe, say))}")
 

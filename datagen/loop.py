@@ -34,7 +34,7 @@ from datagen.sources import read_rows
 from datagen.standalone import Table
 from datagen.store import finished_table
 from datagen.tables import read_table, write_frame
-from datagen.training.session import MODEL, Task, finetune
+from datagen.training.session import MODEL, Task, check_installed, finetune
 
 Say = Callable[[str], None]
 Score = Callable[[Path, str, Recipe, Say], dict[str, Finished]]
@@ -63,19 +63,28 @@ class Closed:
     against: tuple[tuple[str, int, Paired], ...]
 
 
-def close(run: Path, recipe: Recipe, say: Say, *, score: Score | None = None) -> Closed:
-    """Trains and scores every arm of every round from a finished run; goes on where it was killed.
+def check(recipe: Recipe) -> None:
+    """What would end the loop after hours, said before them.
 
-    `score` evaluates a model into a folder (default: `scored`, by the recipe's engine). UsageError where the recipe's
-    settings do not make the arms comparable, InputError where an arm has no rows.
+    MissingDependency without TRL; UsageError where the recipe's settings do not make the arms comparable.
     """
-    score = score or scored
-    config = recipe.loop
+    check_installed()
     if not recipe.finetune.max_steps:
         raise UsageError("arms are compared at equal compute", where="[finetune]", hint="Set max_steps in the recipe")
     if recipe.engines["solutions"].model != recipe.finetune.model:
         hint = "Set model in [finetune] to that of [engine]"
         raise UsageError("the loop trains the model that made the rows", where="[finetune]", hint=hint)
+
+
+def close(run: Path, recipe: Recipe, say: Say, *, score: Score | None = None) -> Closed:
+    """Trains and scores every arm of every round from a finished run; goes on where it was killed.
+
+    `score` evaluates a model into a folder (default: `scored`, by the recipe's engine). Errors as `check`; InputError
+    where an arm has no rows.
+    """
+    score = score or scored
+    check(recipe)
+    config = recipe.loop
     home = run / "loop"
     arms: list[Arm] = []
     scores = {BASE: score(home / "round-1" / "eval" / BASE, recipe.finetune.model, recipe, say)}

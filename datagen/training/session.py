@@ -69,13 +69,18 @@ class Prepared:
     processes: int
 
 
+def check_installed() -> None:
+    """MissingDependency where TRL or accelerate is not there."""
+    if not (find_spec("trl") and find_spec("accelerate")):
+        raise MissingDependency("fine-tuning needs TRL", hint="Type: pip install 'datagen[train]'")
+
+
 def prepare(task: Task, *, load: Load = None) -> Prepared:
     """Reads, renders and plans everything, and spends nothing.
 
     MissingDependency without TRL; UsageError or InputError where rows, model or settings do not fit.
     """
-    if not (find_spec("trl") and find_spec("accelerate")):
-        raise MissingDependency("fine-tuning needs TRL", hint="Type: pip install 'datagen[train]'")
+    check_installed()
     if not task.config.model:
         raise UsageError("no model to train", hint="Add --model codellama/CodeLlama-7b-hf, or demo-model")
     config = task.config
