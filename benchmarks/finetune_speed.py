@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
@@ -27,7 +28,7 @@ from datagen.resources import resource as shipped
 from datagen.training.encode import Example, encode_all, open_encoder, padding_token
 from datagen.training.plan import plan, write
 from datagen.training.rows import read_source
-from datagen.training.trainer import Work, as_json
+from datagen.training.trainer import Work
 
 ROWS, STEPS, BATCH, LENGTH = 256, 24, 16, 256
 CONFIG = FinetuneConfig(
@@ -120,7 +121,7 @@ def prepare(folder: Path) -> None:
         str(model), str(folder / "data"), str(folder / "job"), str(folder / "model"), CONFIG, planned.schedule, 0,
         padding_token(encoder.tokenizer, encoder.ends),
     )  # fmt: skip
-    (folder / "job.json").write_text(json.dumps(as_json(work)), encoding="utf-8")
+    (folder / "job.json").write_text(json.dumps(asdict(work)), encoding="utf-8")
 
 
 def cost(code: str, argument: str) -> tuple[float, float]:
@@ -173,8 +174,6 @@ def packing() -> str:
 
 
 def _packed(name: str, sizes: Sequence[int], length: int) -> str:
-    from dataclasses import replace
-
     examples = [Example(str(n), (7,) * size, 1) for n, size in enumerate(sizes) if size <= length]
     config = replace(CONFIG, length=length, epochs=1, max_steps=1, batch=1, micro_batch=1)
     single, packed = (plan(examples, replace(config, packing=way), 0, 1) for way in ("off", "on"))

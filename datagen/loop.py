@@ -25,7 +25,7 @@ from datagen import decontamination, workflow
 from datagen.config import EvalConfig
 from datagen.demo.seeds import seed_rows
 from datagen.errors import InputError, UsageError
-from datagen.evaluation.compare import Finished, Paired, paired, read_finished, table
+from datagen.evaluation.compare import Finished, Paired, paired, percent, read_finished, table
 from datagen.evaluation.session import evaluate
 from datagen.extract.tests import entry_point
 from datagen.files import make_folder, write_json
@@ -228,16 +228,15 @@ def shown(done: Closed) -> str:
 
 def _benchmark(name: str, done: Closed, known: Mapping[str, Arm]) -> str:
     rows = [["arm", "rows", "tokens", "pass@1 (95 %)", "verified is ahead by (95 %, paired)"]]
-    ahead = {(pair.first, number): pair for benchmark, number, pair in done.against if benchmark == name}
     for key, found in done.scores.items():
         arm, figures = known.get(key), found[name].entry["pass@k"]["1"]
-        pairs = [pair for (first, _), pair in ahead.items() if first == key]
+        pairs = [pair for benchmark, _, pair in done.against if benchmark == name and pair.first == key]
         rows.append(
             [
                 key,
                 f"{arm.rows:,}" if arm else "-",
                 f"{arm.tokens:,}" if arm else "-",
-                f"{_percent(figures['value'])} ({_percent(figures['low'])} to {_percent(figures['high'])})",
+                f"{percent(figures['value'])} ({percent(figures['low'])} to {percent(figures['high'])})",
                 "; ".join(_difference(pair) for pair in pairs) or "-",
             ]
         )
@@ -246,8 +245,4 @@ def _benchmark(name: str, done: Closed, known: Mapping[str, Arm]) -> str:
 
 def _difference(pair: Paired) -> str:
     d = pair.difference
-    return f"{_percent(d.value, '+')} ({_percent(d.low, '+')} to {_percent(d.high, '+')})"
-
-
-def _percent(share: float, sign: str = "") -> str:
-    return f"{100 * share:{sign}.1f}"
+    return f"{percent(d.value, '+')} ({percent(d.low, '+')} to {percent(d.high, '+')})"

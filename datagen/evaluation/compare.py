@@ -128,9 +128,7 @@ def scores_of(benchmark: str, all_of_it: Sequence[Finished]) -> str:
     for one in all_of_it:
         figures = one.entry["pass@k"].get("1")
         shown = (
-            f"{_percent(figures['value'])} ({_percent(figures['low'])} to {_percent(figures['high'])})"
-            if figures
-            else "-"
+            f"{percent(figures['value'])} ({percent(figures['low'])} to {percent(figures['high'])})" if figures else "-"
         )
         rows.append([one.name, f"{one.solved}/{len(one.counts)}", shown])
     rows += [[model, f"{solved}/{total}", f"({source})"] for model, solved, total, source in scoreboard(benchmark)]
@@ -142,7 +140,7 @@ def sentence(pair: Paired) -> str:
     d = pair.difference
     return (
         f"{pair.second} against {pair.first}: {pair.wins} wins, {pair.losses} losses, {pair.ties} ties; pass@1 "
-        f"{_percent(d.value, '+')} (95 %: {_percent(d.low, '+')} to {_percent(d.high, '+')}), "
+        f"{percent(d.value, '+')} (95 %: {percent(d.low, '+')} to {percent(d.high, '+')}), "
         f"ahead in {pair.ahead:.0%} of resamples"
     )
 
@@ -153,5 +151,6 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _percent(share: float, sign: str = "") -> str:
+def percent(share: float, sign: str = "") -> str:
+    """A share in per cent, with one digit."""
     return f"{100 * share:{sign}.1f}"

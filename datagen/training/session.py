@@ -66,7 +66,10 @@ class Prepared:
     examples: tuple[Example, ...]
     found: Preflight
     plan: Plan
+    how: str
+    """The way of distributing that the settings come to on this machine, over `processes` processes, on `gpus` GPUs."""
     processes: int
+    gpus: int
 
 
 def check_installed() -> None:
@@ -149,7 +152,7 @@ def _planned(
         how=f"{how}, {processes} process{'es' * (processes > 1)}",
         warnings=told,
     )
-    return Prepared(base, encoder, source, examples, found, planned, processes)
+    return Prepared(base, encoder, source, examples, found, planned, how, processes, gpus)
 
 
 def _devices() -> tuple[str, int]:
@@ -206,9 +209,7 @@ def _settings(task: Task, prepared: Prepared) -> dict[str, Any]:
     """What shapes every weight: the settings, the sequences, the base model, the number of processes."""
     rows = content_id(*(f"{example.id} {example.tokens} {example.start}" for example in prepared.examples))
     facts = {"rows": rows, "seed": task.run.seed, "processes": prepared.processes}
-    return (
-        shaping(replace(task.config, distributed=launch.resolved(task.config, _devices()[1])[0], processes=0)) | facts
-    )
+    return shaping(replace(task.config, distributed=prepared.how, processes=0)) | facts
 
 
 def _toml(task: Task) -> str:
@@ -219,22 +220,21 @@ def _toml(task: Task) -> str:
 def _train(task: Task, prepared: Prepared, stage: Path, say: Say) -> None:
     """In this process, or in several by accelerate; nothing if a result is there already."""
     from datagen.training.plan import write
-    from datagen.training.trainer import RESULT, Work, as_json, train
+    from datagen.training.trainer import RESULT, Work, train
 
     if (stage / RESULT).is_file():
         return
-    how = launch.resolved(task.config, _devices()[1])[0]
     write(prepared.plan, stage / "data")
     work = Work(
         model=str(prepared.base.resolve()), data=str(stage / "data"), folder=str(stage), out=str(task.out / MODEL),
-        config=replace(task.config, distributed=how), schedule=prepared.plan.schedule, seed=task.run.seed,
+        config=replace(task.config, distributed=prepared.how), schedule=prepared.plan.schedule, seed=task.run.seed,
         padding=padding_token(prepared.encoder.tokenizer, prepared.encoder.ends), template=prepared.encoder.template,
     )  # fmt: skip
-    if how == "single":
+    if prepared.how == "single":
         train(work, say)
         return
-    write_json(stage / "job.json", as_json(work))
-    _run(launch.command(task.config, stage / "job.json", _devices()[1]), say)
+    write_json(stage / "job.json", asdict(work))
+    _run(launch.command(task.config, stage / "job.json", prepared.gpus), say)
 
 
 def _run(command: list[str], say: Say) -> None:
@@ -287,7 +287,7 @@ def _report(task: Task, prepared: Prepared, result: Mapping[str, Any]) -> dict[s
         "filled": found.filled,
         "seconds": seconds,
         "config": asdict(task.config),
-        "distributed": launch.resolved(task.config, _devices()[1])[0],
+        "distributed": prepared.how,
         "schedule": asdict(found.schedule),
         "seed": task.run.seed,
         "command": task.command,

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from trl import SFTConfig, SFTTrainer
 from datagen.config import FinetuneConfig
 from datagen.errors import InputError, Interrupted, MissingDependency, StorageError, UsageError
 from datagen.files import write_json
+from datagen.progress import duration
 from datagen.training.mix import Schedule
 from datagen.training.optimizers import MuonWithAdamW
 
@@ -242,17 +243,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         done, spent = state.global_step - self._first, time.monotonic() - self._began
         left = (state.max_steps - state.global_step) * spent / max(done, 1)
         share = f"{state.global_step:,}/{state.max_steps:,} steps"
-        return f"finetune: {share}, loss {line['loss']:.4f}, {done / spent:.2f} steps/s, {_minutes(left)} left"
-
-
-def _minutes(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+        return f"finetune: {share}, loss {line['loss']:.4f}, {done / spent:.2f} steps/s, {duration(left)} left"
 
 
 def _cut(log: Path, step: int) -> None:
@@ -330,16 +321,3 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-
-
-def as_json(work: Work) -> dict[str, Any]:
-    """A job as a worker process reads it."""
-    return asdict(work)
-
-
-def from_json(data: Mapping[str, Any]) -> Work:
-    """The job that `as_json` wrote."""
-    config: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in data["config"].items()
-    }
-    return Work(**{**data, "config": FinetuneConfig(**config), "schedule": Schedule(**data["schedule"])})

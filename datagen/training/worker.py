@@ -7,13 +7,14 @@ import os
 import sys
 from pathlib import Path
 
+from datagen.codec import from_json
 from datagen.errors import DatagenError, Interrupted
-from datagen.training.trainer import from_json, train
+from datagen.training.trainer import Work, train
 
 
 def main(job: str) -> int:
     """Trains what the job file describes; the exit code is that of datagen.errors. The first process speaks."""
-    work = from_json(json.loads(Path(job).read_text(encoding="utf-8")))
+    work = from_json(json.loads(Path(job).read_text(encoding="utf-8")), Work)
     first = os.environ.get("RANK", "0") == "0"
     try:
         train(work, lambda text: print(text, file=sys.stderr, flush=True) if first else None)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_kit import TINY, log, work
 
+from datagen.codec import from_json
 from datagen.errors import Interrupted, StorageError
 from datagen.training.check import check_saved
 from datagen.training.encode import encode_all, open_encoder
 from datagen.training.estimate import memory, parameters_of
 from datagen.training.plan import plan
 from datagen.training.rows import read_source
-from datagen.training.trainer import CHECKPOINTS, LOG, as_json, from_json, last_checkpoint, train
+from datagen.training.trainer import CHECKPOINTS, LOG, Work, last_checkpoint, train
 
 
 def weights(job):
@@ -69,7 +70,7 @@ def test_training_goes_on_bit_for_bit_past_the_first_epoch(whole, tmp_path):
 def test_a_killed_process_goes_on_bit_for_bit(whole, tmp_path, tiny, table):
     """SIGKILL after the first checkpoint; the same job run again ends with the weights of one that was never killed."""
     job = work(tiny, table, tmp_path / "job")
-    (tmp_path / "job.json").write_text(json.dumps(as_json(job)))
+    (tmp_path / "job.json").write_text(json.dumps(asdict(job)))
     command = [sys.executable, "-m", "datagen.training.worker", str(tmp_path / "job.json")]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     while process.poll() is None and last_checkpoint(Path(job.folder) / CHECKPOINTS) is None:
@@ -84,7 +85,7 @@ def test_a_signal_leaves_a_checkpoint_and_ends(tmp_path, tiny, table):
     """The first SIGINT ends training after its step with a checkpoint, and says how to go on."""
     job = work(tiny, table, tmp_path / "job")
 
-    (tmp_path / "job.json").write_text(json.dumps(as_json(job)))
+    (tmp_path / "job.json").write_text(json.dumps(asdict(job)))
     command = [sys.executable, "-m", "datagen.training.worker", str(tmp_path / "job.json")]
     process = subprocess.Popen(
         command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE, text=True
@@ -152,7 +153,7 @@ def test_other_optimizers_and_precisions_lower_the_loss(tmp_path, tiny, table, o
 
 def test_a_job_survives_its_file(whole):
     """A worker reads exactly the job that was written."""
-    assert from_json(json.loads(json.dumps(as_json(whole)))) == whole
+    assert from_json(json.loads(json.dumps(asdict(whole))), Work) == whole
 
 
 @pytest.mark.parametrize("fault", ["missing", "not finite", "cut"])
