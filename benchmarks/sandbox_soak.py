@@ -32,7 +32,7 @@ from sandbox.catalogue.runner import Fault, applicable, judge
 from sandbox.catalogue.traces import children
 
 HOSTILE_EVERY = 50
-WARM_UP = 20_000  # programs, ten for five tests: more than the pool's cache of compiled tests holds
+WARM_UP = 60_000  # programs: the pool's cache of compiled tests is full after 20,000, the heap has settled after this
 IN_FLIGHT = 60  # jobs for each worker: many wait, so that their programs are compiled together
 SHORT = Limits(cpu_seconds=0.25, wall_seconds=1.5)
 REPORT_SECONDS = 10.0
@@ -151,7 +151,8 @@ class Progress:
         rate = tally.ran / (now - self._started)
         left = (self._total - tally.ran) / rate / 60
         faults = f", {len(tally.wrong)} wrong, {len(tally.forged)} forged" if tally.wrong or tally.forged else ""
-        line = f"{self._title}: {tally.ran:,}/{self._total:,} programs, {rate:,.0f}/s, {left:.0f} min left{faults}"
+        done = f"{self._title}: {tally.ran:,}/{self._total:,} programs, {rate:,.0f}/s, {left:.0f} min left"
+        line = f"{done}{faults}, {_memory(os.getpid()):.0f} MB here"
         print(line, file=sys.stderr, flush=True)
 
 
