@@ -35,8 +35,8 @@ from datagen.interrupt import Interrupt
 from datagen.ledger import Ledger, read_records
 from datagen.models import Completion, Request
 from datagen.recipe import STEPS, Recipe, load_recipe, recipe_path
-from datagen.store import RunFolder, read_reports, read_status
-from datagen.workflow import DECONTAMINATE, DEDUP, QUESTIONS, SOLVE, Run
+from datagen.store import DECONTAMINATE, DEDUP, QUESTIONS, SOLVE, RunFolder, read_reports, read_status
+from datagen.workflow import Run
 
 MOMENTS = 5
 

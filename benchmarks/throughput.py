@@ -41,8 +41,8 @@ from datagen.engines import open_engine
 from datagen.interrupt import Interrupt
 from datagen.models import Completion, Engine, Job, Request, Sampling, Verdict
 from datagen.recipe import STEPS, load_recipe, recipe_path
-from datagen.store import RunFolder
-from datagen.workflow import DEDUP, QUESTIONS, Run
+from datagen.store import DEDUP, QUESTIONS, RunFolder
+from datagen.workflow import Run
 from sandbox import Pool
 
 SIDES = ("bare", "replayed", "sandbox", "sandboxed")

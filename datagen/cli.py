@@ -48,7 +48,7 @@ from datagen.models import Row
 from datagen.outlook import told
 from datagen.recipe import Recipe, load_recipe, recipe_path, shipped
 from datagen.shards import Shard, read_shard
-from datagen.store import Report, read_reports, read_status
+from datagen.store import DECONTAMINATE, SOLVE, Report, read_reports, read_status
 from datagen.tables import iter_rows
 from datagen.training.exports import EXPORTS
 from datagen.training.presets import load_preset, shipped_presets
@@ -102,7 +102,7 @@ def decontaminate(args: argparse.Namespace) -> None:
     else:
         in_run(args, lambda run: run.decontaminate())
         conclude(args.run)
-        report = next(r for r in read_reports(Path(args.run)) if r.stage == workflow.DECONTAMINATE)
+        report = next(r for r in read_reports(Path(args.run)) if r.stage == DECONTAMINATE)
         found = report.notes["decontamination"]["found"]
         print(f"\n{overlaps(report)}")
     caught = {reason: found.get(reason, 0) for reason in ("contaminated", "unresolved")}
@@ -191,7 +191,7 @@ def preview(args: argparse.Namespace) -> None:
         few = replace(recipe.questions, count=args.rows, target=0, per_prompt=max(args.rows, 5), canary=0.0)
         recipe = replace(recipe, questions=few, solve=replace(recipe.solve, limit=args.rows, canary=0.0))
         asyncio.run(workflow.run(Path(folder), recipe, lambda run: run.preview(), say))
-        solved = Path(folder) / workflow.SOLVE
+        solved = Path(folder) / SOLVE
         print("\n\n".join(attempts(outcome) for outcome in workflow.outcomes(solved)))
         print(f"\n{funnel(read_reports(Path(folder)))}\n\nNothing was kept.")
 
@@ -528,7 +528,7 @@ def conclude(run: str, *, dataset: bool = False, sample: bool = False) -> None:
     folder = Path(run)
     print(funnel(read_reports(folder)))
     if sample:
-        rows = list(iter_rows(folder / workflow.DECONTAMINATE / "kept.parquet", Row))
+        rows = list(iter_rows(folder / DECONTAMINATE / "kept.parquet", Row))
         middling = min(rows, key=lambda row: (abs((row.pass_rate or 0.0) - 0.5), row.id))
         which = "rows" if middling.pass_rate is None else "rows, of middling difficulty"
         print(f"\nOne of {len(rows):,} {which}:\n\n{record(middling)}")

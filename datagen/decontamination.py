@@ -20,6 +20,7 @@ from datagen.config import shaping
 from datagen.errors import InputError
 from datagen.extract import blocks, syntax
 from datagen.interrupt import Interrupt
+from datagen.models import Say
 from datagen.overlap.fields import fields_of
 from datagen.recipe import Recipe
 from datagen.sets import BenchmarkItem
@@ -102,7 +103,7 @@ def state_of(table: Table) -> Path:
 
 
 async def decontaminate(
-    table: Table, columns: Sequence[str], recipe: Recipe, *, say: Callable[[str], None],
+    table: Table, columns: Sequence[str], recipe: Recipe, *, say: Say,
     load: Callable[[HubTable], pl.DataFrame] | None = None,
 ) -> Checked:  # fmt: skip
     """Drops (or, with `mark`, marks) the rows of a table that overlap a benchmark; writes a folder.
@@ -143,7 +144,7 @@ def _described(table: Table, chosen: Roles, recipe: Recipe) -> dict[str, Any]:
 
 async def _verified(
     numbered: pl.DataFrame, items: Sequence[BenchmarkItem], chosen: Roles, verified: pl.DataFrame, recipe: Recipe,
-    state: Path, say: Callable[[str], None],
+    state: Path, say: Say,
 ) -> Decontaminated:  # fmt: skip
     """Scan and verification, whose ledgers are in `state`; Ctrl-C keeps what is done."""
     interrupt, texts = Interrupt(say), fields_of(numbered, chosen.columns)[chosen.solution]

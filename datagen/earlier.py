@@ -14,10 +14,10 @@ from datagen.similarity.index import KeptIndex, concatenated, is_index, load, ma
 from datagen.similarity.matching import Plan
 from datagen.sources import HubTable, read_rows, with_ids
 from datagen.stages.dedup import deduplicate, plan_of
+from datagen.store import DEDUP
 
 INDEX = "index"
 """The folder of the index within a finished dedup's folder."""
-_DEDUP = "2-dedup"
 
 Load = Callable[[HubTable], pl.DataFrame]
 
@@ -42,7 +42,7 @@ def _named(
     path = Path(name).expanduser()
     if own is not None and path.is_dir() and path.resolve() == own.resolve():
         raise InputError("a run is not compared with itself", where=name, hint="Leave it out of --against")
-    places = [path, path / INDEX, path / _DEDUP / INDEX]
+    places = [path, path / INDEX, path / DEDUP / INDEX]
     folder = next((place for place in places if is_index(place)), None)
     if folder is not None:
         index = made_alike(load(folder), plan, str(folder))

@@ -23,7 +23,7 @@ from datagen.config import EstimateConfig
 from datagen.errors import DatagenError, InputError
 from datagen.ledger import read_records
 from datagen.progress import duration
-from datagen.store import Report, read_manifest, read_report, read_reports
+from datagen.store import DECONTAMINATE, DEDUP, QUESTIONS, SOLVE, Report, read_manifest, read_report, read_reports
 
 SAMPLE = 4096
 """Items of a stage that are looked at; ledgers are sorted by hash, so the first of them are a fair sample."""
@@ -103,7 +103,7 @@ def measured(run: Path) -> dict[str, float]:
     Ledgers that are written to may be read. InputError if nothing is done yet.
     """
     reports = {report.stage: report for report in read_reports(run)}
-    asked, solved = _records(run / "1-questions"), _records(run / "3-solve")
+    asked, solved = _records(run / QUESTIONS), _records(run / SOLVE)
     if not asked:
         raise InputError("holds no finished question", where=str(run), hint="Give the folder of a run with --run")
     found = _of_questions(asked) | _of_uniqueness(reports) | _of_solving(solved) | _of_cleaning(reports)
@@ -129,7 +129,7 @@ def _of_questions(asked: list[dict[str, Any]]) -> dict[str, float]:
 
 def _of_uniqueness(reports: Mapping[str, Report]) -> dict[str, float]:
     """Of the questions that parsed and are not surplus: what did not parse is in the tokens per question that did."""
-    report = reports.get("2-dedup")
+    report = reports.get(DEDUP)
     if report is None:
         return {}
     return _per(report.inputs - report.dropped.get("surplus", 0), unique=report.kept)
@@ -155,7 +155,7 @@ def _of_solving(solved: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _of_cleaning(reports: Mapping[str, Report]) -> dict[str, float]:
-    report = reports.get("4-decontaminate")
+    report = reports.get(DECONTAMINATE)
     if report is None:
         return {}
     bad = report.dropped.get("contaminated", 0) + report.dropped.get("unresolved", 0)
@@ -169,7 +169,7 @@ def _of_disk(run: Path, records: list[dict[str, Any]]) -> dict[str, float]:
     found = _per(tokens, ledger_bytes=packed)
     written = sum(report.notes.get("completion_tokens", 0) for report in read_reports(run))
     tables = [path.stat().st_size for path in run.rglob("*.parquet")]
-    done = read_report(run / "3-solve") is not None
+    done = read_report(run / SOLVE) is not None
     return found | (_per(written, table_bytes=sum(tables)) if done else {})
 
 

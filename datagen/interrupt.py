@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from datagen.errors import Interrupted
+from datagen.models import Say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STOPPED = "Stopped at once. What was finished is kept; run the same command to go on"
@@ -21,7 +22,7 @@ class Interrupt:
     `say` gets a line for the user at the first signal.
     """
 
-    def __init__(self, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, say: Say = lambda line: None) -> None:
         self.draining = self.stopped = False
         self._say = say
 

@@ -29,14 +29,14 @@ from datagen.evaluation.compare import Finished, Paired, paired, percent, read_f
 from datagen.evaluation.session import evaluate
 from datagen.extract.tests import entry_point
 from datagen.files import make_folder, write_json
+from datagen.models import Say
 from datagen.recipe import STEPS, Recipe
 from datagen.sources import read_rows
 from datagen.standalone import Table
-from datagen.store import finished_table
+from datagen.store import DECONTAMINATE, DEDUP, SOLVE, finished_table
 from datagen.tables import read_table, write_frame
 from datagen.training.session import MODEL, Task, check_installed, finetune
 
-Say = Callable[[str], None]
 Score = Callable[[Path, str, Recipe, Say], dict[str, Finished]]
 BASE, VERIFIED, UNVERIFIED, SEED = "base", "verified", "unverified", "seed"
 COLUMNS = ("id", "question", "solution", "shown_test", "entry_point")
@@ -114,7 +114,7 @@ def _rows(run: Path, folder: Path, recipe: Recipe, models: Mapping[str, str], nu
     if number > 1:
         runs = {arm: _run_again(folder / f"run-{arm}", recipe, models[arm], number, say) for arm in runs}
     tables = {
-        VERIFIED: read_table(finished_table(runs[VERIFIED], workflow.DECONTAMINATE)).select(COLUMNS),
+        VERIFIED: read_table(finished_table(runs[VERIFIED], DECONTAMINATE)).select(COLUMNS),
         UNVERIFIED: unverified(runs[UNVERIFIED], recipe.run.seed),
     }
     if recipe.loop.seed_rows:
@@ -145,8 +145,8 @@ def unverified(run: Path, seed: int) -> pl.DataFrame:
 
     The test shown with it is drawn from the question's tests, as the solver's was.
     """
-    firsts = read_table(run / workflow.SOLVE / "candidates.parquet").filter(index=0).filter(pl.col("code") != "")
-    asked = read_table(finished_table(run, workflow.DEDUP)).select(source_id="id", question="question")
+    firsts = read_table(run / SOLVE / "candidates.parquet").filter(index=0).filter(pl.col("code") != "")
+    asked = read_table(finished_table(run, DEDUP)).select(source_id="id", question="question")
     rows = firsts.join(asked, on="source_id", how="inner").sort("source_id")
     tests = rows["tests"].to_list()
     shown = [Random(f"{seed} shown {name}").choice(of) for name, of in zip(rows["source_id"], tests, strict=True)]

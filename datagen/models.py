@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -16,9 +17,12 @@ from sandbox.contract import Job, Limits, Status, TestResult, Verdict
 
 __all__ = [
     "REASONS", "Attempts", "Call", "Candidate", "Completion", "Drop", "Engine", "Job", "Limits", "Message", "Outcome",
-    "PromptItem", "Question", "Request", "Row", "Sample", "Sampling", "Sandbox", "Status", "TestResult", "Usage",
+    "PromptItem", "Question", "Request", "Row", "Sample", "Sampling", "Sandbox", "Say", "Status", "TestResult", "Usage",
     "Verdict", "content_id", "seed_for",
 ]  # fmt: skip
+
+Say = Callable[[str], None]
+"""Tells the person watching one line."""
 
 REASONS: dict[str, str] = {
     # questions

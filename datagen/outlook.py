@@ -13,10 +13,8 @@ from datagen.files import read_json
 from datagen.progress import duration
 from datagen.recipe import Recipe
 from datagen.spending import Spent, spent_of
-from datagen.store import Report, StageStatus, read_manifest, read_status
+from datagen.store import DEDUP, QUESTIONS, SOLVE, Report, StageStatus, read_manifest, read_status
 from datagen.tables import count_rows
-
-QUESTIONS, DEDUP, SOLVE = "1-questions", "2-dedup", "3-solve"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from datagen.models import Limits, Row, Sampling
 from datagen.prompts import Prompt
 from datagen.recipe import Recipe
 from datagen.stages.export import ExportSources, count
-from datagen.store import finished_table, read_manifest, read_report, read_reports, read_status
+from datagen.store import DECONTAMINATE, SOLVE, finished_table, read_manifest, read_report, read_reports, read_status
 from datagen.tables import iter_rows
 
 
@@ -23,8 +23,8 @@ def sources(run: Path) -> ExportSources:
     """The tables to publish: the rows of the last stage, every candidate, everything dropped."""
     stages = [status.path for status in read_status(run) if status.report is not None]
     return ExportSources(
-        rows=finished_table(run, "4-decontaminate"),
-        candidates=run / "3-solve" / "candidates.parquet",
+        rows=finished_table(run, DECONTAMINATE),
+        candidates=run / SOLVE / "candidates.parquet",
         dropped={path.name: path / "dropped.parquet" for path in stages},
     )
 
@@ -84,7 +84,7 @@ def _step(step: str, recipe: Recipe, prompt: Prompt) -> StepFacts:
 
 
 def _benchmarks(run: Path) -> Iterator[BenchmarkFacts]:
-    report = read_report(run / "4-decontaminate")
+    report = read_report(run / DECONTAMINATE)
     methods = report.notes.get("decontamination", {}).get("methods", {}) if report else {}
     for method, benchmarks in methods.items():
         for name, counts in benchmarks.items():

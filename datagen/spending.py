@@ -15,11 +15,11 @@ from typing import Any
 from datagen.config import BudgetConfig, EngineConfig
 from datagen.errors import BudgetReached, UsageError
 from datagen.models import Outcome
+from datagen.store import SOLVE
 
 UNMEASURED = 4
 """Items in flight under a budget of tokens or money until one is finished: before that, nobody knows what they cost."""
 
-SOLVE = "3-solve"
 _SAVE_SECONDS = 5.0
 
 

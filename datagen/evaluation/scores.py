@@ -16,8 +16,8 @@ from datagen.evaluation.grade import Graded
 from datagen.evaluation.passk import estimate, pass_at_k
 from datagen.files import read_json
 from datagen.overlap import COMMON, UNRESOLVED
+from datagen.store import DECONTAMINATE
 
-SCAN = "4-decontaminate"
 _REPORTED_ONLY = {"openai", COMMON, UNRESOLVED}
 
 
@@ -78,7 +78,7 @@ def excluded_items(report: Path) -> dict[str, frozenset[str]]:
 
 
 def _places(report: Path) -> tuple[Path, ...]:
-    return (report, report / "hits.parquet", report / SCAN / "hits.parquet")
+    return (report, report / "hits.parquet", report / DECONTAMINATE / "hits.parquet")
 
 
 def _counts(method: str, acts: Sequence[str] | None) -> bool:

@@ -28,13 +28,12 @@ from datagen.evaluation.scores import excluded_items, read_graded, summary
 from datagen.evaluation.style import style_of
 from datagen.files import read_json, write_json, write_whole
 from datagen.interrupt import Interrupt
-from datagen.models import Engine, Limits, Outcome, content_id
+from datagen.models import Engine, Limits, Outcome, Say, content_id
 from datagen.pipeline import drive, finish
 from datagen.progress import Progress
 from datagen.prompts import prompt_folders
 from datagen.store import RunFolder
 
-Say = Callable[[str], None]
 Load = Callable[[HubSource], Sequence[Record]]
 STEP = "eval"
 

@@ -14,10 +14,9 @@ from datagen.models import Drop, Message
 from datagen.prompts import Prompt, load_prompt, prompt_folders
 from datagen.recipe import Recipe, load_recipe
 from datagen.sources import HubTable, read_rows
-from datagen.store import finished_table, read_report
+from datagen.store import DECONTAMINATE, finished_table, read_report
 
 Load = Callable[[HubTable], pl.DataFrame] | None
-LAST_STAGE = "4-decontaminate"
 ANSWERED = ("question", "test", "entry_point")
 
 
@@ -50,7 +49,7 @@ def read_source(source: str, form: str = "messages", *, prompts: str = "", load:
     InputError where the table cannot be read or has other columns.
     """
     recipe = _recipe_of(source)
-    path = str(finished_table(Path(source), LAST_STAGE)) if recipe else source
+    path = str(finished_table(Path(source), DECONTAMINATE)) if recipe else source
     rows = read_rows(path, column="", load=load)
     make = _solver(rows, source, prompts or (recipe.run.prompts if recipe else "")) if form == "solver" else None
     make = make or _reader(rows.columns, source)
@@ -79,7 +78,7 @@ def _generators(rows: pl.DataFrame, recipe: Recipe | None) -> tuple[str, ...]:
 
 def _benchmarks(source: str, recipe: Recipe | None) -> tuple[str, ...]:
     """What the run's rows were really compared with."""
-    report = read_report(Path(source) / LAST_STAGE) if recipe else None
+    report = read_report(Path(source) / DECONTAMINATE) if recipe else None
     missing = report.notes.get("not_checked", ()) if report else ()
     against = recipe.decontaminate.against if recipe else ()
     return tuple(name for one in against if (name := one.removesuffix("?")) not in missing)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,7 @@ from datagen.engines.weights import fetch
 from datagen.errors import Interrupted, MissingDependency, TrainingFailed, UsageError
 from datagen.files import read_json, write_json, write_whole
 from datagen.licenses import training_conflict
-from datagen.models import Drop, content_id
+from datagen.models import Drop, Say, content_id
 from datagen.resources import resolve_model
 from datagen.store import RunFolder, environment
 from datagen.training import launch
@@ -41,7 +41,6 @@ from datagen.training.rows import Load, Source, read_source, rehearsals
 if TYPE_CHECKING:
     from datagen.training.plan import Plan
 
-Say = Callable[[str], None]
 STAGE, MODEL, REPORT = "training", "model", "report.json"
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,6 +28,7 @@ from trl import SFTConfig, SFTTrainer
 from datagen.config import FinetuneConfig
 from datagen.errors import InputError, Interrupted, MissingDependency, StorageError, UsageError
 from datagen.files import write_json
+from datagen.models import Say
 from datagen.progress import duration
 from datagen.training.mix import Schedule
 from datagen.training.optimizers import MuonWithAdamW
@@ -53,7 +54,7 @@ class Work:
     """The chat template that the rows were rendered with, saved with the model; "" leaves the base model's."""
 
 
-def train(work: Work, say: Callable[[str], None]) -> None:
+def train(work: Work, say: Say) -> None:
     """Trains from the last whole checkpoint, or from the base model, and leaves the model in `work.out`.
 
     `work.folder` gets checkpoints/, log.jsonl (a line for each step that was logged) and, last, result.json. One
@@ -207,7 +208,7 @@ def _muon(model: Any, config: FinetuneConfig) -> Any:
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
     """Writes the log and says how far it is; on a signal asks for a checkpoint and the end."""
 
-    def __init__(self, work: Work, say: Callable[[str], None]) -> None:
+    def __init__(self, work: Work, say: Say) -> None:
         self._work, self._say = work, say
         self._log = Path(work.folder) / LOG
         self.stopped = False
