@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from datagen.engines.text import plain_text
-from datagen.errors import EngineUnavailable, InputError
+from datagen.errors import InputError, UsageError
 from datagen.models import Message, Request
 
 
@@ -26,28 +27,34 @@ class Chat:
         """(token ids, whether the prompt ends inside an opened <think>)."""
         templated = request.prompt is None and self.template is not None
         if templated:
-            text = self._render(request.messages)
+            begun = request.messages[-1].role == "assistant"
+            text = self.render(request.messages, open_end=not begun, go_on=begun)
         else:
             text = plain_text(request.messages) if request.prompt is None else request.prompt
         # A template writes the tokens that begin a text itself.
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=not templated)
         return tokens, text.rstrip().endswith("<think>")
 
-    def _render(self, messages: tuple[Message, ...]) -> str:
+    def render(self, messages: Sequence[Message], *, open_end: bool, go_on: bool = False) -> str:
+        """The text that the template makes of messages; UsageError if it refuses them.
+
+        `open_end`: an answer is to follow; `go_on`: the last message is an answer, and not over.
+        """
         from jinja2 import TemplateError
 
-        begun = messages[-1].role == "assistant"
         try:
             text: str = self.tokenizer.apply_chat_template(
                 [asdict(message) for message in messages],
                 chat_template=self.template,
                 tokenize=False,
-                add_generation_prompt=not begun,
-                continue_final_message=begun,
+                add_generation_prompt=open_end,
+                continue_final_message=go_on,
             )
         except TemplateError as error:
             hint = "Give --chat-template a Jinja file, or none for plain text"
-            raise EngineUnavailable(f"chat template: {error}", where=self.model, hint=hint) from error
+            raise UsageError(
+                f"its chat template refuses the messages ({error})", where=self.model, hint=hint
+            ) from error
         return text
 
 

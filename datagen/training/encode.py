@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from datagen.engines.chat import open_chat
 from datagen.engines.text import plain_text
 from datagen.errors import UsageError
 from datagen.files import read_json
-from datagen.models import Drop
+from datagen.models import Drop, Message
 from datagen.training.rows import Pair
 
 
@@ -48,7 +48,7 @@ class Encoder:
 
     def __init__(self, tokenizer: Any, template: str, ends: Iterable[int], *, everything: bool = False) -> None:
         self.tokenizer, self._everything = tokenizer, everything
-        self._template = open_chat(tokenizer, template, str(tokenizer.name_or_path)).template
+        self._chat = open_chat(tokenizer, template, str(tokenizer.name_or_path))
         self.ends = frozenset(ends) | ({tokenizer.eos_token_id} - {None})
         if not self.ends:
             hint = "Choose a model whose tokenizer has an eos_token"
@@ -58,7 +58,7 @@ class Encoder:
     @property
     def template(self) -> str:
         """The chat template in use; "" for plain text."""
-        return self._template or ""
+        return self._chat.template or ""
 
     def encode(self, pair: Pair) -> Example:
         """The tokens of prompt and completion together, as the tokenizer cuts the whole text.
@@ -66,7 +66,7 @@ class Encoder:
         Where the prompt ends within a token, that token is read, not learnt. The last token is one that ends an answer.
         """
         prompt, whole = self._texts(pair)
-        special = self._template is None or not pair.messages
+        special = self._chat.template is None or not pair.messages
         encoded = self.tokenizer(whole, add_special_tokens=special, return_offsets_mapping=True)
         tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
         start = next((i for i, (begin, end) in enumerate(offsets) if begin >= len(prompt) and end > begin), len(tokens))
@@ -78,25 +78,12 @@ class Encoder:
         """The prompt as it stands at inference, and prompt and completion."""
         if not pair.messages:
             return "", pair.completion
-        turns = [asdict(message) for message in pair.messages]
-        if self._template is None:
+        if self._chat.template is None:
             prompt = plain_text(pair.messages) + "\n\n"
             return prompt, prompt + pair.completion
-        prompt = self._rendered(turns, begun=True)
-        whole = self._rendered([*turns, {"role": "assistant", "content": pair.completion}], begun=False)
+        prompt = self._chat.render(pair.messages, open_end=True)
+        whole = self._chat.render([*pair.messages, Message("assistant", pair.completion)], open_end=False)
         return prompt, whole if whole.startswith(prompt) else prompt + pair.completion
-
-    def _rendered(self, turns: Sequence[dict[str, str]], *, begun: bool) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                turns, chat_template=self._template, tokenize=False, add_generation_prompt=begun
-            )
-        except TemplateError as error:
-            hint = "Give --chat-template a Jinja file, or none for plain text"
-            raise UsageError(f"the chat template refuses the rows ({error})", hint=hint) from error
-        return text
 
     def _ended(self, tokens: list[int], start: int) -> list[int]:
         """Ends with the last token of the answer that ends one; given one if the template writes none."""

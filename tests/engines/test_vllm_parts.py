@@ -23,7 +23,7 @@ from datagen.engines.processes import captured, in_thread, printed, without_sigi
 from datagen.engines.vllm_errors import explain, root_cause
 from datagen.engines.vllm_loading import free_memory, settings
 from datagen.engines.weights import fetch
-from datagen.errors import EngineUnavailable, InputError, MissingDependency
+from datagen.errors import EngineUnavailable, InputError, MissingDependency, UsageError
 from datagen.models import Message, Request
 from datagen.resources import resource
 
@@ -180,7 +180,7 @@ def test_a_template_that_refuses_stops_the_run():
         def apply_chat_template(self, *messages: object, **options: object) -> str:
             raise TemplateError("System role not supported")
 
-    with pytest.raises(EngineUnavailable, match=r"System role not supported.*--chat-template"):
+    with pytest.raises(UsageError, match=r"System role not supported.*--chat-template"):
         Chat(Strict(), "x", "m").encode(ASK)
 
 
