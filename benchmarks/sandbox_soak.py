@@ -84,10 +84,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What there is at one moment: numbers by name, and MB of memory of each process by kind and age."""
+    """What there is at one moment: numbers by name, MB of memory of each process by kind and age; the zygotes' ids."""
 
     numbers: dict[str, tuple[int | str, ...]]
     memory: dict[str, tuple[float, ...]]
+    zygotes: frozenset[int]
 
 
 def tasks(level: str, seed: int) -> Iterator[Task]:
@@ -175,7 +176,7 @@ async def census(mine: set[int]) -> Census:
     servers = [server for zygote in zygotes for server in children(zygote)]
     own = os.getpid()
     numbers: dict[str, tuple[int | str, ...]] = {
-        "zygotes (process ids)": tuple(zygotes),
+        "zygotes": (len(zygotes),),
         "compile servers": (len(servers),),
         "processes below those": (sum(len(children(server)) for server in servers),),
         "descriptors of the coordinator": (_entries(f"/proc/{own}/fd"),),
@@ -186,7 +187,7 @@ async def census(mine: set[int]) -> Census:
         "files in the machine's temporary folder": (len(list(Path(tempfile.gettempdir()).rglob("*"))),),
     }
     groups = {"coordinator": [own], "zygotes": zygotes, "compile servers": servers}
-    return Census(numbers, {name: tuple(map(_memory, pids)) for name, pids in groups.items()})
+    return Census(numbers, {name: tuple(map(_memory, pids)) for name, pids in groups.items()}, frozenset(zygotes))
 
 
 def _zygotes(mine: set[int]) -> list[int]:
@@ -228,6 +229,7 @@ def grown(before: Census, after: Census) -> list[str]:
 def report(before: Census, after: Census, tally: Tally, seconds: float, level: str, workers: int) -> str:
     """Markdown."""
     ran = f"{tally.ran:,} programs, {tally.hostile:,} of them hostile, in {seconds / 60:.1f} minutes"
+    replaced = len(before.zygotes - after.zygotes)
     lines = [
         f"{ran} ({tally.ran / seconds:,.0f}/s), level {level}, {workers} workers, full verdict:",
         "",
@@ -238,7 +240,7 @@ def report(before: Census, after: Census, tally: Tally, seconds: float, level: s
         "",
         f"Verdicts on honest programs: {', '.join(f'{n:,} {status}' for status, n in tally.statuses.most_common())}; "
         f"{len(tally.wrong)} wrong. Hostile programs that passed: {len(tally.forged)}; that ended otherwise than the "
-        f"catalogue says: {sum(tally.odd.values())}.",
+        f"catalogue says: {sum(tally.odd.values())}. Zygotes that were replaced: {replaced}.",
     ]
     return "\n".join(lines)
 

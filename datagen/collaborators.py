@@ -39,6 +39,11 @@ class LazyEngine:
         """How many samples the engine works on at once; 0 while it is not loaded, or does not say."""
         return int(getattr(self._engine, "slots", 0))
 
+    @property
+    def idle(self) -> float:
+        """The share of the engine that has nothing to do, 0 to 1."""
+        return max(0.0, 1 - self.asked / (self.slots or self._config.in_flight))
+
     async def complete(self, request: Request) -> Completion:
         self.asked += request.sampling.n
         try:
@@ -90,6 +95,11 @@ def room(config: EngineConfig, engines: Iterable[Engine]) -> Callable[[int], int
         return min(free, max(IN_FLIGHT, MOST * sum(slots for _, slots in busy)) - items)
 
     return more
+
+
+def idleness(engine: Engine) -> Callable[[], float]:
+    """The share of an engine that has nothing to do, whenever it is asked for; none of one that does not say."""
+    return lambda: engine.idle if isinstance(engine, LazyEngine) else 0.0
 
 
 @asynccontextmanager

@@ -81,7 +81,7 @@ class EngineConfig:
     address: str = setting("", "ray: the cluster, HOST:PORT or ray://HOST:PORT (default: auto)", shapes=False)
     replicas: int = setting(1, "ray: copies of the model, each on GPUs of its own", shapes=False, at_least=1)
     concurrency: int = setting(
-        0, "items in flight; 0: as many as keep vLLM's batch full, 256 of other engines", shapes=False, at_least=0
+        0, "items in flight; 0: as many as keep vLLM's batch full, 256 for each server", shapes=False, at_least=0
     )
     request_timeout: float = setting(600.0, "server: seconds until a request is retried", shapes=False, flag=False)
     retries: int = setting(5, "server: tries after the first", shapes=False, flag=False, at_least=0)
@@ -93,8 +93,8 @@ class EngineConfig:
 
     @property
     def in_flight(self) -> int:
-        """Items in flight where the engine does not say how much it works on at once."""
-        return self.concurrency or IN_FLIGHT
+        """Items in flight where the engine does not say how much it works on at once; with several servers, of all."""
+        return self.concurrency or IN_FLIGHT * max(1, len(self.base_url))
 
 
 DEFAULT_TARGET = 1000

@@ -12,8 +12,7 @@ Sizes decide when candidates are drawn, never which are: candidate i has the see
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 BUSY, IDLE = 0.1, 0.3
 """The chance of being drawn in vain that a candidate may have, on a busy and on an idle engine."""
@@ -37,20 +36,20 @@ def wave_size(chances: Sequence[float], idle: float) -> int:
 
 
 class Waves:
-    """What the questions of one run share: which candidate solved them, and how many answers they wait for.
+    """What the questions of one run share: which candidate solved them, and how idle the engine is.
 
-    `slots` is how many samples the engine works on at once. Another run, or a resumed one, starts from nothing: that
-    costs tokens at its beginning, and changes no row.
+    `idle` tells the share of the engine that has nothing to do just now. Another run, or a resumed one, starts from
+    nothing: that costs tokens at its beginning, and changes no row.
     """
 
-    def __init__(self, slots: int) -> None:
-        self._slots, self._busy = max(1, slots), 0
+    def __init__(self, idle: Callable[[], float] = lambda: 0.0) -> None:
+        self._idle = idle
         self._tried: list[int] = []
         self._passed: list[int] = []
 
     def size(self, drawn: int, n: int) -> int:
         """How many candidates a question without a passing one among its first `drawn` draws next, of `n` in all."""
-        return wave_size([self.chance(index) for index in range(drawn, n)], 1 - self._busy / self._slots)
+        return wave_size([self.chance(index) for index in range(drawn, n)], self._idle())
 
     def saw(self, start: int, end: int, first: int | None) -> None:
         """Takes note of candidates start to end of a question, of which `first` is the first that passed (if any)."""
@@ -67,15 +66,6 @@ class Waves:
         if index >= len(self._tried):
             return overall
         return (self._passed[index] + _PRIOR * overall) / (self._tried[index] + _PRIOR)
-
-    @contextmanager
-    def waiting(self, samples: int) -> Iterator[None]:
-        """While the body runs, this many samples are asked for."""
-        self._busy += samples
-        try:
-            yield
-        finally:
-            self._busy -= samples
 
 
 def patience(n: int) -> int:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from datagen.card import card
-from datagen.collaborators import LazySandbox, opened_engines, room
+from datagen.collaborators import LazySandbox, idleness, opened_engines, room
 from datagen.config import DEFAULT_TARGET, DedupConfig, SolveConfig, shaping
 from datagen.earlier import INDEX, kept_before
 from datagen.errors import InputError, UsageError
@@ -190,7 +190,7 @@ class Run:
         work = partial(
             solve.solve, engines=SolveEngines(self.engines["tests"], self.engines["solutions"]),
             sandbox=self.sandbox, prompts=prompts, config=config, seed=self.recipe.run.seed,
-            waves=Waves(self.recipe.engines["solutions"].concurrency),
+            waves=Waves(idleness(self.engines["solutions"])),
         )  # fmt: skip
         total = min(config.limit or sys.maxsize, count_rows(path))
         ids = self._part([question.id for question in _first(path, total)], stage, str)

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.collaborators import AHEAD, LazyEngine, room
+from datagen.collaborators import AHEAD, LazyEngine, idleness, room
 from datagen.config import IN_FLIGHT, EngineConfig
 from datagen.engines.replay import Replay
 from datagen.models import Completion, Request, Sample, Sampling
@@ -94,3 +94,29 @@ def test_engines_that_do_not_say_what_they_take_get_a_fixed_number():
     lazy = LazyEngine(EngineConfig(), lambda: None)
     for engine in (Replay(lambda request: Completion(())), lazy):
         assert room(EngineConfig(), [engine])(6) == IN_FLIGHT - 6
+
+
+def test_each_of_several_servers_gets_that_number():
+    """Two addresses, 512 items; --concurrency bounds those of both together."""
+    urls = ("http://a/v1", "http://b/v1")
+    assert room(EngineConfig(base_url=urls), [])(0) == 2 * IN_FLIGHT
+    assert room(EngineConfig(base_url=urls, concurrency=10), [])(0) == 10
+
+
+async def test_an_engine_is_idle_as_far_as_it_is_asked_for_less_than_it_works_on():
+    """Of 64, 16 asked for: three quarters are idle; all of them asked for, and more: nothing."""
+    engine = Engine(64)
+    lazy = await loaded(engine)
+    idle = idleness(lazy)
+    assert idle() == 1.0
+    tasks = await asked(lazy, engine, 16)
+    assert idle() == 0.75
+    tasks += await asked(lazy, engine, 100, n=10)
+    assert idle() == 0.0
+    engine.go.set()
+    await asyncio.gather(*tasks)
+
+
+def test_an_engine_that_does_not_say_is_taken_to_be_busy():
+    """Nothing is drawn in vain for a replay."""
+    assert idleness(Replay(lambda request: Completion(())))() == 0.0

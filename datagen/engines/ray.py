@@ -22,7 +22,7 @@ from datagen.models import Completion, Engine, Request
 
 Opener = Callable[[EngineConfig], Awaitable[Engine]]
 _PATIENT = 60.0
-_SPARE = 64  # calls that an actor takes beside the requests in flight: checks must not wait behind them
+_CALLS = 1 << 14  # that an actor takes at once: more than are ever in flight, for checks must not wait behind requests
 
 
 async def open_engine(
@@ -59,6 +59,11 @@ class Replicas:
         make = _actor(config)
         self._members = [Remote(f"replica {number + 1}", make.remote(opener)) for number in range(config.replicas)]
         self._fleet = Fleet(self._members, tries=config.retries + 1, pace=pace)
+
+    @property
+    def slots(self) -> int:
+        """How many samples the replicas that have come up work on at once; 0 if they do not say."""
+        return sum(member.said or 0 for member in self._members)
 
     async def ready(self) -> None:
         """Returns when the first replica has loaded its model; says after a while what it may wait for."""
@@ -112,7 +117,7 @@ def _actor(config: EngineConfig) -> Any:
 
     size = config.tensor_parallel_size
     needs = {"num_gpus": size, "num_cpus": 1} if _has_gpus() else {"num_cpus": size}
-    options = {"max_restarts": -1, "max_concurrency": config.concurrency + _SPARE, "scheduling_strategy": "SPREAD"}
+    options = {"max_restarts": -1, "max_concurrency": _CALLS, "scheduling_strategy": "SPREAD"}
     return ray.remote(Replica).options(**needs, **options)
 
 
@@ -124,9 +129,9 @@ class Replica:
         self._engine: Engine | None = None
         self._lock = asyncio.Lock()
 
-    async def ready(self) -> str:
-        """The model's name, once it is loaded."""
-        return (await self._loaded()).model
+    async def ready(self) -> int:
+        """How many samples the engine works on at once, once it is loaded; 0 if it does not say."""
+        return int(getattr(await self._loaded(), "slots", 0))
 
     async def complete(self, request: Request) -> Completion:
         """As the engine answers."""

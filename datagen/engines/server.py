@@ -14,6 +14,7 @@ import os
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 from datagen.config import EngineConfig
 from datagen.engines.server_protocol import Again, Refused, judge, payload, read_completion, read_models
@@ -54,11 +55,12 @@ def addresses(config: EngineConfig) -> tuple[tuple[str, ...], str]:
 
 
 class Servers:
-    """Several servers of one model as one engine, which may have `config.in_flight` requests at each of them."""
+    """Several servers of one model as one engine, which may have as many requests at each as a `Server` alone."""
 
     def __init__(self, config: EngineConfig, urls: Sequence[str], key: str = "", *, pace: Pace = STEADY) -> None:
         self.model = config.model
-        self._servers = [Server(config, url, key, alone=False) for url in dict.fromkeys(urls)]
+        each = replace(config, base_url=())
+        self._servers = [Server(each, url, key, alone=False) for url in dict.fromkeys(urls)]
         self._tries = config.retries + 1
         self._fleet = Fleet(self._servers, tries=self._tries, pace=pace)
 

@@ -166,8 +166,7 @@ class _Bench:
 
     async def ask(self, engine: Engine, step: str, request: Request) -> Completion:
         """One recorded call."""
-        with self.waves.waiting(request.sampling.n):
-            completion = await engine.complete(request)
+        completion = await engine.complete(request)
         self.calls.append(Call(step, request.digest(), completion))
         self.usage += Usage(completion.prompt_tokens, completion.completion_tokens)
         return completion
@@ -235,7 +234,7 @@ async def solve(
     sizes what is drawn together; it has no part in what is kept. An engine that fails raises RequestFailed, a sandbox
     that fails SandboxError; both pass through.
     """
-    bench = _Bench(sandbox, config, waves or Waves(config.n))
+    bench = _Bench(sandbox, config, waves or Waves())
     files = await _write_tests(question, engines.tests, prompts.tests, config, seed, bench)
     suite = _suite(question, files, config, seed)
     if suite.problem is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
@@ -327,19 +327,24 @@ def test_no_candidate_is_drawn_at_more_than_the_accepted_risk(chances, idle):
     assert size == len(chances) or vain[size] > bound - 1e-9
 
 
-def drawing(waves: Waves, requests: int, then: Callable[[], int]) -> int:
-    """What `then` gives while this many samples are asked for."""
-    with waves.waiting(requests):
-        return then()
-
-
 def test_chances_and_waves_follow_what_was_seen():
     """Where the first candidates pass, one is drawn; where late ones never did, all that is left."""
-    waves = Waves(slots=100)
+    waves = Waves()
     for _ in range(50):
         waves.saw(0, 1, 0)
         waves.saw(0, 1, None)
         waves.saw(1, 10, None)
     assert waves.chance(0) == pytest.approx(0.5, abs=0.03) and waves.chance(5) < 0.05
-    assert drawing(waves, 100, lambda: waves.size(0, 10)) == 1
-    assert drawing(waves, 100, lambda: waves.size(1, 10)) == 9
+    assert waves.size(0, 10) == 1 and waves.size(1, 10) == 9
+
+
+def test_an_idle_engine_is_given_more():
+    """The same chances, drawn one by one while the engine is busy, two together where it would idle."""
+    idle = [0.0]
+    waves = Waves(lambda: idle[0])
+    for number in range(50):
+        for index in range(10):
+            waves.saw(index, index + 1, index if number % 5 == 0 else None)
+    assert waves.size(0, 10) == 1
+    idle[0] = 1.0
+    assert waves.size(0, 10) == 2
