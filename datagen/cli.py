@@ -179,8 +179,10 @@ def status(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """Says what a run will take, by the constants of docs/scaling.md or those that a run showed."""
-    found = measured(Path(args.run)) if args.run else {}
-    config = build(EstimateConfig, found, collect(args).get("estimate", {}), where=args.run)
+    given = collect(args).get("estimate", {})
+    config = build(EstimateConfig, {}, given)
+    if args.run:
+        config = build(EstimateConfig, measured(Path(args.run), config.questions), given, where=args.run)
     print(estimated(config, estimate(config)))
 
 

@@ -11,6 +11,7 @@ longer full, are left out: minutes, whatever the size.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -97,16 +98,17 @@ def estimate(config: EstimateConfig) -> Estimate:
 # -- what one of each cost in a run -----------------------------------------------------------------------------------
 
 
-def measured(run: Path) -> dict[str, float]:
+def measured(run: Path, questions: float | None = None) -> dict[str, float]:
     """What a run's folder tells of the settings of EstimateConfig; what its stages have not shown yet is left out.
 
-    Ledgers that are written to may be read. InputError if nothing is done yet.
+    `questions`: how many raw ones the estimate is for, of which a smaller share is unique the more they are. Ledgers
+    that are written to may be read. InputError if nothing is done yet.
     """
     reports = {report.stage: report for report in read_reports(run)}
     asked, solved = _records(run / QUESTIONS), _records(run / SOLVE)
     if not asked:
         raise InputError("holds no finished question", where=str(run), hint="Give the folder of a run with --run")
-    found = _of_questions(asked) | _of_uniqueness(reports) | _of_solving(solved) | _of_cleaning(reports)
+    found = _of_questions(asked) | _of_uniqueness(reports, questions) | _of_solving(solved) | _of_cleaning(reports)
     return found | _of_disk(run, asked + solved) | _of_time(run, reports)
 
 
@@ -127,12 +129,32 @@ def _of_questions(asked: list[dict[str, Any]]) -> dict[str, float]:
     return _per(parsed, question_prompt=_sum(usage, "prompt_tokens"), question_tokens=_sum(usage, "completion_tokens"))
 
 
-def _of_uniqueness(reports: Mapping[str, Report]) -> dict[str, float]:
+def _of_uniqueness(reports: Mapping[str, Report], questions: float | None) -> dict[str, float]:
     """Of the questions that parsed and are not surplus: what did not parse is in the tokens per question that did."""
     report = reports.get(DEDUP)
-    if report is None:
+    came = report.inputs - report.dropped.get("surplus", 0) if report else 0
+    if report is None or not report.kept:
         return {}
-    return _per(report.inputs - report.dropped.get("surplus", 0), unique=report.kept)
+    return {"unique": unique_share(report.kept / came, (questions or came) / came)}
+
+
+def unique_share(share: float, times: float) -> float:
+    """The share of unique questions among so many `times` as many as those of which `share` were.
+
+    As if each was drawn at random from one pool of questions: n draws from a pool of k give k (1 - exp(-n / k)).
+    """
+    if share >= 1:
+        return 1.0
+    low, high = 0.0, 1 / share  # of n / k; (1 - exp(-x)) / x is below 1 / x
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _drawn(middle) > share else (low, middle)
+    return _drawn(low * times)
+
+
+def _drawn(load: float) -> float:
+    """The share of unique ones among draws from a pool, `load` draws for each of its questions."""
+    return -math.expm1(-load) / load if load else 1.0
 
 
 def _of_solving(solved: list[dict[str, Any]]) -> dict[str, float]:

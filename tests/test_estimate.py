@@ -2,15 +2,16 @@
 
 import asyncio
 from dataclasses import replace
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_run import small_recipe, work
 
 from datagen.cli import main
 from datagen.config import EstimateConfig, build
-from datagen.estimate import estimate, measured
+from datagen.estimate import estimate, measured, unique_share
 from datagen.store import read_reports
 
 CONFIG = EstimateConfig()
@@ -56,6 +57,23 @@ def test_a_run_that_is_estimated_from_itself_comes_out_as_it_was(run):
     assert found.rows == pytest.approx(reports["4-decontaminate"].kept)
     solved = found.written["tests"] + found.written["candidates"]
     assert solved == pytest.approx(reports["3-solve"].notes["completion_tokens"])
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=10)
+def test_a_larger_run_is_estimated_to_repeat_itself_more(seed):
+    """5,000 draws from a pool of 20,000 tell how many of 50,000 are unique: about a third, not nine in ten."""
+    random = Random(seed)
+    drawn = [random.randrange(20_000) for _ in range(50_000)]
+    share = len(set(drawn[:5_000])) / 5_000
+    assert unique_share(share, 10) == pytest.approx(len(set(drawn)) / 50_000, abs=0.06)
+
+
+@given(st.floats(0.01, 1), st.floats(1, 1e6))
+def test_the_share_of_unique_questions_never_grows(share, times):
+    """As it was for as many, no larger for more, and at least those that were unique already."""
+    assert unique_share(share, 1) == pytest.approx(share)
+    assert share / times * 0.999 <= unique_share(share, times) <= share + 1e-9
 
 
 def test_flags_win_over_what_a_run_showed(run, capsys):
