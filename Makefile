@@ -47,7 +47,9 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The tests start many processes: none of them compiles the sources again, even where PYTHONDONTWRITEBYTECODE is set.
 test: lint
+	@$(BIN)/python -m compileall -q datagen sandbox
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 demo-model: install

@@ -1,9 +1,10 @@
-"""Options and fixtures that every test may use."""
+"""Options and fixtures that every test may use, and which process runs which file."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,15 +12,39 @@ from hypothesis import settings
 settings.register_profile("datagen", deadline=None)  # a busy machine is no failed claim
 settings.load_profile("datagen")
 
+ENGINES = "tests/engines/"
+"""Its files share one vLLM engine and one vLLM server, which are long in starting: one process runs them all."""
 
-VLLM = ("tests/engines/", "tests/evaluation/test_eval_vllm.py", "tests/test_demo_run.py")
-"""Where tests start vLLM, which takes longest."""
+LONG = (
+    ENGINES, "tests/sandbox/test_sandbox_catalogue.py", "tests/test_demo_run.py",
+    "tests/similarity/test_similarity_ray.py", "tests/training/test_trainer.py", "tests/training/test_finetune.py",
+    "tests/test_loop.py",
+)  # fmt: skip
+"""What takes longest comes first, so that none of it is left over at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `pytest -n`: the files that take longest come first, so that none is left over at the end."""
+    """The long files first, then those with many tests."""
     files = Counter(item.location[0] for item in items)
-    items.sort(key=lambda item: (not item.location[0].startswith(VLLM), -files[item.location[0]], item.location[0]))
+
+    def place(item: pytest.Item) -> tuple[int, int, str]:
+        file = item.location[0]
+        long = (at for at, name in enumerate(LONG) if file.startswith(name))
+        return next(long, len(LONG)), -files[file], file
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist nothing calls it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `pytest -n`: a process gets whole files, and all of ENGINES at once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return ENGINES if nodeid.startswith(ENGINES) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from datagen.models import Row
 from datagen.store import read_report
 from datagen.tables import iter_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("vllm") is None, reason="needs vLLM: pip install '.[cpu]'"),
+]
 ROOT = Path(__file__).parent.parent
-pytest.importorskip("vllm", reason="needs vLLM: pip install '.[cpu]'")
 
 
 @pytest.fixture(scope="module")

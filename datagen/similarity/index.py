@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasketch import LeanMinHash, MinHash, MinHashLSH
 
 from datagen.errors import InputError
 from datagen.files import make_folder, read_json, replacing, write_json
@@ -25,6 +24,9 @@ from datagen.similarity.matching import Found, Plan, State, empty_state, sketche
 from datagen.similarity.normalise import normalise
 from datagen.similarity.texts import Texts
 from datagen.similarity.workspace import Workspace
+
+if TYPE_CHECKING:  # it loads scipy: a third of what a command takes to start
+    from datasketch import LeanMinHash, MinHash, MinHashLSH
 
 VERSION = 1
 IN_MEMORY = 1 << 40
@@ -148,11 +150,15 @@ def to_lean(index: KeptIndex) -> dict[str, LeanMinHash]:
     """Each kept row's signature as datasketch's LeanMinHash, by id; recomputed from its text, for the index has a byte
     of each value only.
     """
+    from datasketch import LeanMinHash
+
     return {id_: LeanMinHash(minhash) for id_, minhash in _minhashes(index).items()}
 
 
 def to_lsh(index: KeptIndex) -> MinHashLSH:
     """The kept rows as datasketch's MinHashLSH with the same bands, to be asked with signatures of the same scheme."""
+    from datasketch import MinHashLSH
+
     plan = index.plan
     lsh = MinHashLSH(num_perm=plan.num_perm, params=(plan.bands, plan.rows))
     for id_, minhash in _minhashes(index).items():
@@ -207,6 +213,8 @@ def _minhashes(index: KeptIndex) -> dict[str, MinHash]:
 
 
 def _minhash(plan: Plan, values: np.ndarray[Any, Any]) -> MinHash:
+    from datasketch import MinHash
+
     return MinHash(
         num_perm=plan.num_perm, seed=hashing.SEED, scheme=hashing.SCHEME, hashfunc=hashing.shingle_hash,
         hashvalues=values,

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from toy_model import toy_model
+from vllm_kit import LEAN, lean
 
 from datagen.config import EngineConfig
 from datagen.engines import open_engine
@@ -25,7 +26,7 @@ from datagen.models import Engine
 from datagen.resources import resource
 
 SERVED = "served"
-CONTEXT = 512
+CONTEXT = 1024
 ALL_ENGINES = ["replay", pytest.param("vllm", marks=pytest.mark.slow), pytest.param("server", marks=pytest.mark.slow)]
 
 
@@ -68,9 +69,10 @@ def random_llama(folder: Path) -> Path:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def vllm_engine(model_folder: Path) -> AsyncIterator[Engine]:
-    """vLLM in processes of its own, started once."""
+    """vLLM in a process of its own, started once."""
     pytest.importorskip("vllm")
-    engine = await open_engine(EngineConfig(model=str(model_folder), max_model_len=CONTEXT), share=0.5)
+    with lean():
+        engine = await open_engine(EngineConfig(model=str(model_folder), max_model_len=CONTEXT), share=0.5)
     yield engine
     await engine.close()
 
@@ -83,8 +85,9 @@ def vllm_server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
+    command, env = _server_command(model_folder, port), os.environ | LEAN
     with log.open("wb") as file:
-        server = subprocess.Popen(_server_command(model_folder, port), stdout=file, stderr=file, start_new_session=True)
+        server = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, env=env)
     try:
         _wait_until_up(f"http://127.0.0.1:{port}/health", server, log)
         yield f"http://127.0.0.1:{port}/v1"

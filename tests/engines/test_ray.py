@@ -16,6 +16,7 @@ import ray_kit
 import small_run
 from small_run import small_recipe, tables
 from toy_model import toy_model
+from vllm_kit import lean
 
 pytest.importorskip("ray")
 from test_engine_contract import *  # noqa: F403 -- the same claims, asked of the engine below
@@ -43,7 +44,7 @@ QUICK = Pace(first=0.2, longest=1.0, every=5.0, answer=20.0, patience=60.0)
 @pytest.fixture(scope="module")
 def cluster():
     """A head and two nodes."""
-    with ray_kit.cluster(2) as made:
+    with lean(), ray_kit.cluster(2) as made:
         yield made
 
 

@@ -31,7 +31,7 @@ async def test_the_server_draws_the_same_samples(vllm_engine: Engine, server_eng
 
 async def test_a_prompt_beyond_the_context_fails_alone(vllm_engine: Engine):
     """A prompt that does not fit fails its request, and says how long it is and what fits."""
-    with pytest.raises(RequestFailed, match=r"\d+ tokens, the context 512"):
+    with pytest.raises(RequestFailed, match=r"\d+ tokens, the context 1024"):
         await vllm_engine.complete(Request(prompt="x y z " * 600))
 
 
