@@ -39,6 +39,7 @@ from datagen.estimate import shown as estimated
 from datagen.evaluation.compare import comparison
 from datagen.evaluation.session import evaluate
 from datagen.evaluation.show import shown
+from datagen.files import read_json
 from datagen.flags import Formatter, Parser, add_flags, collect
 from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.hub import push as push_to_hub
@@ -209,9 +210,13 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def _scored(args: argparse.Namespace, model: str) -> Path:
-    """The folder of a model's evaluation on the benchmarks that are named; InputError if none are."""
+    """The folder of a model's evaluation on the benchmarks that are named; InputError if none are.
+
+    One that is there is the model's if it was made with this name, or with one that ends in it.
+    """
     folder = Path("evals", _slug(model))
-    if (folder / "report.json").is_file() and not getattr(args, "eval.benchmarks"):
+    scored = str(read_json(folder / "report.json", {}).get("model", "")).partition("@")[0].rstrip("/")
+    if f"/{scored}".endswith(f"/{model.rstrip('/')}") and not getattr(args, "eval.benchmarks"):
         return folder
     if not getattr(args, "eval.benchmarks"):
         hint = f"Run: datagen eval --model {model} --benchmarks NAME, or add --benchmarks here"
@@ -231,8 +236,9 @@ def _evaluated(args: argparse.Namespace, run: str) -> Path:
 
 
 def _slug(model: str) -> str:
-    """A folder's name for a model: the last part of its path or Hub id."""
-    return Path(model).name or "model"
+    """A folder's name for a model: the last part of its path or Hub id; for `datagen finetune`'s models/X/model, X."""
+    path = Path(model)
+    return (path.parent.name if path.name == MODEL else path.name) or MODEL
 
 
 def finetune(args: argparse.Namespace) -> None:
