@@ -53,6 +53,7 @@ from datagen.store import DECONTAMINATE, SOLVE, Report, read_reports, read_statu
 from datagen.tables import iter_rows
 from datagen.training.exports import EXPORTS
 from datagen.training.presets import load_preset, shipped_presets
+from datagen.training.scores import write_scores
 from datagen.training.session import MODEL, Task, preflight, prepare
 from datagen.training.session import export as export_training
 from datagen.training.session import finetune as train
@@ -127,8 +128,12 @@ def export(args: argparse.Namespace) -> None:
 
 
 def push(args: argparse.Namespace) -> None:
-    """Publishes the exported folder, or a model's, in one commit."""
+    """Publishes the exported folder, or a model's, in one commit; the model's card first gets its scores."""
     folder = Path(args.run) / "dataset"
+    if args.eval and not args.model:
+        raise UsageError("--eval is for a model's card", hint="Add --model models/NAME/model")
+    if args.eval:
+        write_scores(Path(args.model), [Path(name) for name in args.eval])
     if args.model:
         pushed = push_model(Path(args.model), args.repo, private=args.private, message=args.message)
     elif (folder / "README.md").is_file():
@@ -411,6 +416,8 @@ _OWN: Mapping[str, Sequence[Flag]] = {
         _flag("repo", metavar="NAME/REPO", help="where on the Hub"),
         _flag("--model", default="", metavar="FOLDER",
               help="publish this model instead, as `datagen finetune` left it: models/NAME/model"),
+        _flag("--eval", nargs="+", action="extend", default=[], metavar="DIR",
+              help="with --model: put the scores of these finished evaluations into its card"),
         _flag("--private", action="store_true", help="make a new repository private"),
         _flag("--message", default="Upload with datagen", metavar="TEXT", help="message of the commit"),
     ),
