@@ -163,15 +163,16 @@ def test_axolotl_reads_every_config():
 
 
 def test_llama_factory_reads_every_config(tmp_path, monkeypatch):
-    """LLaMA-Factory's parser takes each config, on a CPU without DeepSpeed, leaves no key over, and finds the rows."""
+    """LLaMA-Factory's parser takes each config, but for what wants a GPU, leaves no key over and finds the rows."""
     pytest.importorskip("llamafactory", reason="needs LLaMA-Factory")
     from llamafactory.data.parser import get_dataset_list
     from llamafactory.hparams import get_train_args
 
     monkeypatch.chdir(tmp_path)
+    here = {"use_cpu": True, "deepspeed": None, "pure_bf16": False}
     for config in EVERY:
         written = yaml.safe_load(export_config("llama-factory", replace(config, warm_up=3), ROWS, tmp_path).read_text())
-        _, data, training, tuning, _ = get_train_args(written | {"use_cpu": True, "deepspeed": None})
+        _, data, training, tuning, _ = get_train_args(written | here)
         assert (training.warmup_steps, tuning.finetuning_type, data.cutoff_len) == (
             3,
             "full",
