@@ -134,6 +134,11 @@ def is_generated(text: str) -> bool:
     return found is not None and _digest(_unix(text)[: found.start()]) == found.group(1)
 
 
+def unstamped(text: str) -> str:
+    """What `stamp` made into this card; any other text as it is."""
+    return _MARKER.sub("", _unix(text)) if is_generated(text) else text
+
+
 def is_blank(text: str) -> bool:
     """Whether the card says nothing below its front matter, as one that the Hub made with a new repository."""
     return not _FRONT_MATTER.sub("", _unix(text).strip() + "\n").strip()

@@ -39,6 +39,7 @@ from datagen.estimate import shown as estimated
 from datagen.evaluation.compare import comparison
 from datagen.evaluation.session import evaluate
 from datagen.evaluation.show import shown
+from datagen.files import read_json
 from datagen.flags import Formatter, Parser, add_flags, collect
 from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.hub import push as push_to_hub
@@ -52,6 +53,7 @@ from datagen.store import DECONTAMINATE, SOLVE, Report, read_reports, read_statu
 from datagen.tables import iter_rows
 from datagen.training.exports import EXPORTS
 from datagen.training.presets import load_preset, shipped_presets
+from datagen.training.scores import write_scores
 from datagen.training.session import MODEL, Task, preflight, prepare
 from datagen.training.session import export as export_training
 from datagen.training.session import finetune as train
@@ -126,8 +128,12 @@ def export(args: argparse.Namespace) -> None:
 
 
 def push(args: argparse.Namespace) -> None:
-    """Publishes the exported folder, or a model's, in one commit."""
+    """Publishes the exported folder, or a model's, in one commit; the model's card first gets its scores."""
     folder = Path(args.run) / "dataset"
+    if args.eval and not args.model:
+        raise UsageError("--eval is for a model's card", hint="Add --model models/NAME/model")
+    if args.eval:
+        write_scores(Path(args.model), [Path(name) for name in args.eval])
     if args.model:
         pushed = push_model(Path(args.model), args.repo, private=args.private, message=args.message)
     elif (folder / "README.md").is_file():
@@ -211,9 +217,13 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def _scored(args: argparse.Namespace, model: str) -> Path:
-    """The folder of a model's evaluation on the benchmarks that are named; InputError if none are."""
+    """The folder of a model's evaluation on the benchmarks that are named; InputError if none are.
+
+    One that is there is the model's if it was made with this name, or with one that ends in it.
+    """
     folder = Path("evals", _slug(model))
-    if (folder / "report.json").is_file() and not getattr(args, "eval.benchmarks"):
+    scored = str(read_json(folder / "report.json", {}).get("model", "")).partition("@")[0].rstrip("/")
+    if f"/{scored}".endswith(f"/{model.rstrip('/')}") and not getattr(args, "eval.benchmarks"):
         return folder
     if not getattr(args, "eval.benchmarks"):
         hint = f"Run: datagen eval --model {model} --benchmarks NAME, or add --benchmarks here"
@@ -233,8 +243,9 @@ def _evaluated(args: argparse.Namespace, run: str) -> Path:
 
 
 def _slug(model: str) -> str:
-    """A folder's name for a model: the last part of its path or Hub id."""
-    return Path(model).name or "model"
+    """A folder's name for a model: the last part of its path or Hub id; for `datagen finetune`'s models/X/model, X."""
+    path = Path(model)
+    return (path.parent.name if path.name == MODEL else path.name) or MODEL
 
 
 def finetune(args: argparse.Namespace) -> None:
@@ -407,6 +418,8 @@ _OWN: Mapping[str, Sequence[Flag]] = {
         _flag("repo", metavar="NAME/REPO", help="where on the Hub"),
         _flag("--model", default="", metavar="FOLDER",
               help="publish this model instead, as `datagen finetune` left it: models/NAME/model"),
+        _flag("--eval", nargs="+", action="extend", default=[], metavar="DIR",
+              help="with --model: put the scores of these finished evaluations into its card"),
         _flag("--private", action="store_true", help="make a new repository private"),
         _flag("--message", default="Upload with datagen", metavar="TEXT", help="message of the commit"),
     ),

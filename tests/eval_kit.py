@@ -30,7 +30,7 @@ def _text(name: str, seed: int) -> str:
     return f"[PYTHON]\n{code}[/PYTHON]"
 
 
-def score(folder: Path, model: Callable[[Request], Completion] = answer, **settings: Any) -> dict[str, Any]:
+def score(folder: Path, model: Callable[[Request], Completion] = answer, /, **settings: Any) -> dict[str, Any]:
     """The report of an evaluation, of the interview suite in a chat unless settings say otherwise."""
     chosen = {"benchmarks": (SUITE,), "style": "chat", "n": 4, "temperature": 0.8} | settings
     run = RunConfig(sandbox_workers=2, seed=chosen.pop("seed", 0), prompts=chosen.pop("prompts", ""))

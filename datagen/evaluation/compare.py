@@ -12,8 +12,7 @@ import numpy as np
 from datagen.errors import InputError
 from datagen.evaluation.passk import Estimate, estimate, means
 from datagen.evaluation.published import scoreboard
-from datagen.evaluation.scores import counts, read_graded
-from datagen.files import read_json
+from datagen.evaluation.scores import counts, read_entries, read_graded
 
 SHOWN_WHOLE = 20
 """Problems up to which a table shows each of them; longer tables show those on which the evaluations differ."""
@@ -58,13 +57,9 @@ class Paired:
 
 def read_finished(folder: Path) -> dict[str, Finished]:
     """The finished benchmarks of an evaluation's folder; InputError, saying what to run, if there is none."""
-    entries = read_json(folder / "report.json", {}).get("benchmarks", {})
-    if not entries:
-        hint = f"Run: datagen eval --model MODEL --benchmarks NAME --run {folder}"
-        raise InputError("holds no finished evaluation", where=str(folder), hint=hint)
     return {
         name: Finished(folder.name, entry, counts(read_graded(_verdicts(folder, name))))
-        for name, entry in entries.items()
+        for name, entry in read_entries(folder).items()
     }
 
 

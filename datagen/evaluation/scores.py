@@ -85,6 +85,15 @@ def _counts(method: str, acts: Sequence[str] | None) -> bool:
     return not method or (method in acts if acts is not None else method not in _REPORTED_ONLY)
 
 
+def read_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Each benchmark's entry of an evaluation's report; InputError, saying what to run, if none is finished."""
+    entries: dict[str, dict[str, Any]] = read_json(folder / "report.json", {}).get("benchmarks", {})
+    if not entries:
+        hint = f"Run: datagen eval --model MODEL --benchmarks NAME --run {folder}"
+        raise InputError("holds no finished evaluation", where=str(folder), hint=hint)
+    return entries
+
+
 def read_graded(path: Path) -> list[Graded]:
     """The verdicts that a finished evaluation stored."""
     return [Graded(**row) for row in pl.read_parquet(path).iter_rows(named=True)]

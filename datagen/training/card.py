@@ -6,11 +6,13 @@ by hand is never overwritten.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from datagen.card import fenced, markdown_table, public_name, reasons, stamp
+from datagen.card import fenced, is_generated, markdown_table, public_name, reasons, stamp, unstamped
+from datagen.errors import InputError
 from datagen.licenses import check_license, terms_of, training_conflict
 
 _USE = """\
@@ -24,15 +26,22 @@ _CHAT, _TEXT = (
 )
 _HIDDEN = ("model", "revision", "trust_remote_code", "report_to", "threads", "keep_checkpoints", "save_steps")
 """Settings that stand elsewhere on the card, or change nothing about the model."""
+_SECTION = re.compile(r"^## Evaluation[ \t]*\r?\n.*?(?=\s*^## |\s*\Z)", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreFacts:
-    """pass@k (or another score in 0..1) of the base or the tuned model on a benchmark, with its 95 % interval."""
+    """pass@k of the tuned model, or of one to compare it with, on a benchmark, with its 95 % interval.
+
+    `n` is the samples of each problem; `temperature` is None where it is not known.
+    """
 
     model: str
     benchmark: str
+    problems: int
     protocol: str
+    n: int
+    temperature: float | None
     k: int
     value: float
     low: float
@@ -166,18 +175,32 @@ def _decontamination(facts: TuneFacts) -> str:
     return f"## Decontamination of the data\n\n{told}{mixed}"
 
 
+def with_scores(text: str, scores: Sequence[ScoreFacts]) -> str:
+    """The card with these scores as its section on evaluation; all else, words written by hand too, stays as it is.
+
+    A card that was as datagen wrote it counts as such again. InputError where there is no such section.
+    """
+    body = unstamped(text)
+    section = _SECTION.search(body)
+    if section is None:
+        raise InputError("the card has no section `## Evaluation`", hint="Add that line where the scores belong")
+    body = body[: section.start()] + _evaluation(scores) + body[section.end() :]
+    return stamp(body) if is_generated(text) else body
+
+
 def _evaluation(scores: Sequence[ScoreFacts]) -> str:
     if not scores:
         return "## Evaluation\n\nNone recorded."
-    lines = [
-        (
-            s.benchmark, s.protocol, f"`{public_name(s.model)}`", f"pass@{s.k}", f"{s.value:.1%}",
-            f"{s.low:.1%} to {s.high:.1%}",
-        )
-        for s in scores
-    ]  # fmt: skip
-    head = ("benchmark", "protocol", "model", "score", "value", "95 % interval")
-    return f"## Evaluation\n\n{markdown_table(head, lines)}"
+    head = ("benchmark", "problems", "protocol", "model", "n", "temperature", "score", "value", "95 % interval")
+    return f"## Evaluation\n\n{markdown_table(head, map(_score, scores))}"
+
+
+def _score(score: ScoreFacts) -> tuple[str, ...]:
+    temperature = "-" if score.temperature is None else f"{score.temperature:g}"
+    return (
+        public_name(score.benchmark), str(score.problems), score.protocol, f"`{public_name(score.model)}`",
+        str(score.n), temperature, f"pass@{score.k}", f"{score.value:.1%}", f"{score.low:.1%} to {score.high:.1%}",
+    )  # fmt: skip
 
 
 def _terms(facts: TuneFacts) -> str:

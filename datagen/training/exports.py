@@ -72,7 +72,7 @@ def axolotl(config: FinetuneConfig) -> str:
         "axolotl train axolotl.yaml",
         config,
         (
-            ("base_model", resolve_model(config.model), ""),
+            ("base_model", _base(config), ""),
             *_if(config.revision, ("revision_of_model", config.revision, "")),
             ("trust_remote_code", config.trust_remote_code, ""),
             *_axolotl_template(config),
@@ -88,6 +88,7 @@ def axolotl(config: FinetuneConfig) -> str:
             ("save_total_limit", config.keep_checkpoints, ""),
             *_if(config.report_to == "wandb", ("wandb_project", "datagen", "")),
             *_if(config.report_to == "tensorboard", ("use_tensorboard", True, "")),
+            *_if(config.report_to == "trackio", ("use_trackio", True, "")),
         ),
     )
 
@@ -143,7 +144,7 @@ def _axolotl_hardware(config: FinetuneConfig) -> Iterator[Line]:
     else:
         yield "bf16", True, masters if config.precision == "mixed" else ""
     yield "gradient_checkpointing", config.activation_checkpointing != "off", ""
-    yield _AXOLOTL_ATTENTION.get(config.attention, "flash_attention"), True, ""
+    yield "attn_implementation", "flash_attention_2" if config.attention == "auto" else config.attention, ""
     if config.distributed.startswith("zero3"):
         yield "deepspeed", ZERO3, ""
     if config.distributed == "fsdp2" or (config.distributed == "auto" and config.processes > 1):
@@ -151,7 +152,6 @@ def _axolotl_hardware(config: FinetuneConfig) -> Iterator[Line]:
         yield "fsdp_config", _FSDP, "add transformer_layer_cls_to_wrap if the model names no layers itself"
 
 
-_AXOLOTL_ATTENTION = {"sdpa": "sdp_attention", "eager": "eager_attention"}
 _FSDP = {
     "offload_params": False, "cpu_ram_efficient_loading": True, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
     "state_dict_type": "FULL_STATE_DICT", "reshard_after_forward": True,
@@ -164,7 +164,7 @@ def llama_factory(config: FinetuneConfig) -> str:
         _factory_command(config),
         config,
         (
-            ("model_name_or_path", resolve_model(config.model), ""),
+            ("model_name_or_path", _base(config), ""),
             *_if(config.revision, ("model_revision", config.revision, "")),
             ("trust_remote_code", config.trust_remote_code, ""),
             ("stage", "sft", ""),
@@ -191,7 +191,8 @@ def llama_factory(config: FinetuneConfig) -> str:
 def _factory_command(config: FinetuneConfig) -> str:
     split = config.distributed == "fsdp2" or (config.distributed == "auto" and config.processes > 1)
     note = "\n# FSDP2 there: start it with `accelerate launch --config_file` and datagen's fsdp2.yaml" if split else ""
-    return f"llamafactory-cli train llama-factory.yaml{note}"
+    launcher = "FORCE_TORCHRUN=1 " * config.distributed.startswith("zero3")
+    return f"{launcher}llamafactory-cli train llama-factory.yaml{note}"
 
 
 def _factory_steps(config: FinetuneConfig) -> Iterator[Line]:
@@ -234,6 +235,12 @@ EXPORTS: Mapping[str, Callable[[FinetuneConfig], str]] = {"axolotl": axolotl, "l
 # -- what both share -------------------------------------------------------------------------------------------------
 
 
+def _base(config: FinetuneConfig) -> str:
+    """The base model, from whatever folder the trainer is started in."""
+    name = resolve_model(config.model)
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
 def _accumulation(config: FinetuneConfig) -> Line:
     note = "" if config.processes else "for one GPU: divide it by their number, or export with --processes"
     return "gradient_accumulation_steps", schedule(config, 1, max(1, config.processes)).accumulation, note
@@ -248,7 +255,8 @@ def _one_rate(config: FinetuneConfig) -> str:
 
 
 def _warm_up(config: FinetuneConfig) -> Line:
-    if config.warm_up < 1:
+    """Steps where they are known: the ratio has another name in every other version of transformers."""
+    if 0 < config.warm_up < 1:
         return "warmup_ratio", config.warm_up, ""
     return "warmup_steps", round(config.warm_up), ""
 

@@ -170,7 +170,8 @@ def preflight(prepared: Prepared, config: FinetuneConfig, *, colour: bool = Fals
 def export(task: Task, kind: str, *, load: Load = None) -> Path:
     """Writes the same fine-tune for another trainer (exports.EXPORTS) into `task.out`/KIND; the config's path.
 
-    The rows are those that would be trained, rehearsal last. Errors as of `prepare` and `export_config`.
+    The rows are those that would be trained, rehearsal last; a warm-up given as a share is written in steps. Errors as
+    of `prepare` and `export_config`.
     """
     prepared = prepare(task, load=load)
     found, start = prepared.found, 0
@@ -180,7 +181,8 @@ def export(task: Task, kind: str, *, load: Load = None) -> Path:
         source = prepared.source if not start else read_source(name, load=load)
         rows += chats(source.pairs, prepared.examples[start : start + count])
         start += count
-    return export_config(kind, task.config, rows, task.out / kind)
+    config = replace(task.config, warm_up=float(found.schedule.warm_up))
+    return export_config(kind, config, rows, task.out / kind)
 
 
 def finetune(task: Task, say: Say, *, load: Load = None, colour: bool = False) -> dict[str, Any]:

@@ -149,17 +149,28 @@ def _arguments(work: Work) -> dict[str, Any]:
         "max_length": None,  # plan.py dropped what is longer
         "bf16": config.precision != "float32",
         "fp16": False,
-        "use_cpu": not torch.cuda.is_available(),
+        **_cpu(config),
         "gradient_checkpointing": recomputes(config),
         "logging_steps": max(1, plan.steps // 500),
         "save_steps": config.save_steps or max(1, plan.steps // 10),
         "save_total_limit": config.keep_checkpoints,
         "report_to": config.report_to,
+        "project": "datagen",
+        "run_name": Path(work.out).resolve().parent.name,
         "ddp_find_unused_parameters": False,
         "seed": work.seed % 2**32,
         "disable_tqdm": True,
         "dataloader_num_workers": 0,
     }
+
+
+def _cpu(config: FinetuneConfig) -> dict[str, Any]:
+    """What a machine without a GPU needs said. DeepSpeed finds its CPU device itself; accelerate, told of a CPU, leaves
+    DeepSpeed out and trains the empty weights that ZeRO-3 made.
+    """
+    if torch.cuda.is_available():
+        return {}
+    return {"ddp_backend": "gloo"} if config.distributed.startswith("zero3") else {"use_cpu": True}
 
 
 def recomputes(config: FinetuneConfig) -> bool:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 import pytest
 from eval_kit import SOLUTIONS, answer, score
+from fault_server import FaultServer
 
+from datagen.cli import main
 from datagen.errors import InputError
 from datagen.evaluation.compare import Finished, comparison, paired
+from datagen.files import write_json
 from datagen.models import Completion, Sample
 
 
@@ -73,3 +79,49 @@ def test_what_is_no_evaluation_says_what_to_run(tmp_path):
     """A folder without a report names the command that makes one."""
     with pytest.raises(InputError, match="datagen eval --model MODEL"):
         comparison([tmp_path, tmp_path])
+
+
+def interviewed(body):
+    """A server's answer: what is called tuned solves every problem of the suite, any other model the first three."""
+    asked = body["messages"][-1]["content"]
+    place, name = next((i, name) for i, name in enumerate(SOLUTIONS) if f"called {name}." in asked)
+    right = place < 3 or "tuned" in body["model"]
+    text = f"[PYTHON]\n{SOLUTIONS[name] if right else 'pass'}\n[/PYTHON]"
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+
+
+async def compare(folder, *arguments):
+    """Exit code, stdout and stderr of `datagen compare`, typed in this folder."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "datagen", "compare", *arguments, cwd=folder, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+MODELS = ("models/base/model", "models/tuned/model")
+
+
+async def test_models_are_evaluated_and_then_compared(tmp_path):
+    """Two models of a server, named as fine-tunes name them: each is evaluated into a folder of its own, and they are
+    compared; after that the same models need no benchmark and no server.
+    """
+    async with FaultServer(respond=interviewed, models={"data": [{"id": name} for name in MODELS]}).running() as server:
+        served = ("--engine", "server", "--base-url", server.url)
+        code, out, err = await compare(tmp_path, *MODELS, "--benchmarks", "interview", *served)
+    assert code == 0, err
+    assert "tuned against base: 5 wins, 0 losses, 3 ties; pass@1 +62.5" in out
+    assert len(server.seen) == 16 and {body["model"] for body in server.seen} == set(MODELS)
+    assert (await compare(tmp_path, *MODELS))[1] == out[out.index("interview: 8 problems") :]
+
+
+def test_a_model_is_not_taken_for_another_of_its_name(tmp_path, monkeypatch, capsys):
+    """The finished evaluation of a model is not that of another owner's model of the same name."""
+    (tmp_path / "evals/coder").mkdir(parents=True)
+    write_json(tmp_path / "evals/coder/report.json", {"model": "ada/coder", "benchmarks": {}})
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "ada/coder", "bob/coder"]) == InputError.exit_code
+    said = capsys.readouterr().err
+    assert "bob/coder: is no finished evaluation" in said and "datagen eval --model bob/coder" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -78,6 +79,7 @@ def test_what_is_learnt_stays_the_same():
         ("axolotl", {}, "weights and optimizer are bfloat16 there"),
         ("axolotl", {"optimizer": "muon"}, "one rate for all weights there; here matrices have 0.02"),
         ("llama-factory", {"distributed": "fsdp2"}, "accelerate launch --config_file"),
+        ("llama-factory", {"distributed": "zero3"}, "FORCE_TORCHRUN=1 llamafactory-cli train"),
     ],
 )
 def test_what_differs_is_said(kind, settings, said, tmp_path):
@@ -125,3 +127,56 @@ def test_rows_that_were_dropped_are_not_exported():
     examples = [Example("a", (1, 2), 1), Example("c", (3,), 0)]
     asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}]
     assert chats(pairs, examples) == [{"messages": asked}, {"text": "t"}]
+
+
+def test_a_local_model_is_found_from_the_configs_folder(tiny, monkeypatch):
+    """A model given as a relative folder stands in the config with its whole path: the trainer is started elsewhere."""
+    monkeypatch.chdir(tiny.parent)
+    ours, theirs = both(FinetuneConfig(model=tiny.name))
+    assert ours["base_model"] == theirs["model_name_or_path"] == str(tiny)
+
+
+EVERY = [
+    *(load_preset(name, BASE) for name in shipped_presets()),
+    *(FinetuneConfig(model="a/b", distributed=how, processes=2) for how in ("ddp", "fsdp2", "zero3-offload")),
+    *(FinetuneConfig(model="a/b", optimizer=name) for name in ("adamw", "adamw-8bit", "adafactor", "muon")),
+    *(FinetuneConfig(model="a/b", attention=name) for name in ("sdpa", "eager", "kernels-community/flash-attn2")),
+    *(FinetuneConfig(model="a/b", report_to=name) for name in ("tensorboard", "trackio", "wandb")),
+    FinetuneConfig(model="a/b", precision="float32", packing="off", loss="all", max_steps=5, warm_up=10, revision="v1"),
+    FinetuneConfig(
+        model="a/b", precision="bfloat16", schedule="constant", activation_checkpointing="off", save_steps=7
+    ),
+]
+"""Every preset, and every setting that an export writes in its own way."""
+
+
+def test_axolotl_reads_every_config():
+    """axolotl's own validation takes each config, as of a GPU, and knows every key."""
+    schemas = pytest.importorskip("axolotl.utils.schemas.config", reason="needs axolotl")
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+
+    gpu = {"bf16": True, "fp8": False, "tf32": True, "n_gpu": 8, "compute_capability": "sm_90"}
+    for written in (yaml.safe_load(axolotl(config)) for config in EVERY):
+        assert written.keys() <= schemas.AxolotlInputConfig.model_fields.keys()
+        validate_config(DictDefault(written), capabilities=gpu, env_capabilities={"torch_version": "2.8.0"})
+
+
+def test_llama_factory_reads_every_config(tmp_path, monkeypatch):
+    """LLaMA-Factory's parser takes each config, but for what wants a GPU, leaves no key over and finds the rows."""
+    pytest.importorskip("llamafactory", reason="needs LLaMA-Factory")
+    from llamafactory.data.parser import get_dataset_list
+    from llamafactory.hparams import get_train_args
+
+    monkeypatch.chdir(tmp_path)
+    here = {"use_cpu": True, "deepspeed": None, "pure_bf16": False}
+    for config in EVERY:
+        written = yaml.safe_load(export_config("llama-factory", replace(config, warm_up=3), ROWS, tmp_path).read_text())
+        _, data, training, tuning, _ = get_train_args(written | here)
+        assert (training.warmup_steps, tuning.finetuning_type, data.cutoff_len) == (
+            3,
+            "full",
+            config.length - bool(data.packing),
+        )
+        (rows,) = get_dataset_list(data.dataset, data.dataset_dir)
+        assert (rows.dataset_name, rows.formatting, rows.user_tag) == ("messages.jsonl", "sharegpt", "user")

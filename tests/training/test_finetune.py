@@ -116,6 +116,14 @@ def test_rehearsal_is_mixed_in_and_counted(command, tiny, table, tmp_path, capsy
     assert 0.08 < mixed / (mixed + own) < 0.12
 
 
+def test_an_export_trains_as_many_rows_with_as_long_a_warm_up(command, tmp_path):
+    """--export trains nothing, writes every row that would be trained, and a warm-up by a share in steps."""
+    assert main(command(tmp_path / "out", "--export", "llama-factory", "--warm-up", "0.25")) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    assert "\nwarmup_steps: 3\n" in (folder / "llama-factory.yaml").read_text()
+    assert len((folder / "messages.jsonl").read_text().splitlines()) == 22
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
@@ -174,3 +182,16 @@ def test_two_processes_train_as_one_does(command, tmp_path):
         assert other["loss"] == pytest.approx(line["loss"], rel=1e-4)
         assert other["grad_norm"] == pytest.approx(line["grad_norm"], rel=1e-3)
     assert json.loads((two / "report.json").read_text())["processes"] == 2
+
+
+@pytest.mark.slow
+def test_zero3_trains_as_one_process_does(command, tmp_path, monkeypatch):
+    """DeepSpeed's ZeRO-3 over gloo: split weights train to the losses of one process and are saved whole."""
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    pytest.importorskip("deepspeed", reason="needs DeepSpeed")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(command(one, "--max-steps", "4")) == 0
+    assert main(command(two, "--max-steps", "4", "--distributed", "zero3", "--processes", "2")) == 0
+    assert [line["loss"] for line in steps(two)] == pytest.approx([line["loss"] for line in steps(one)], rel=1e-4)
+    parts = (two / "training/checkpoints/checkpoint-4/global_step4").glob("zero_pp_rank_*_optim_states.pt")
+    assert len(list(parts)) == 2

@@ -9,8 +9,8 @@ import yaml
 
 from datagen.card import is_generated, license_of
 from datagen.config import FinetuneConfig
-from datagen.errors import UsageError
-from datagen.training.card import ScoreFacts, TuneFacts, model_card
+from datagen.errors import InputError, UsageError
+from datagen.training.card import ScoreFacts, TuneFacts, model_card, with_scores
 
 FACTS = TuneFacts(
     title="CodeLlama-7b-tuned", base="codellama/CodeLlama-7b-hf", source="code-llama", rows=14_000,
@@ -21,7 +21,7 @@ FACTS = TuneFacts(
     seconds=4700.0, device="NVIDIA H100", processes=8, distributed="fsdp2",
     config=asdict(FinetuneConfig(length=4096, rehearsal=("/home/ada/code.jsonl=0.06",))), versions={"trl": "1.16.0"},
     generators=("codellama/CodeLlama-7b-Instruct-hf",), benchmarks=("humaneval", "mbpp"),
-    scores=(ScoreFacts("/home/ada/models/tuned/model", "humaneval", "code-llama", 1, 0.348, 0.28, 0.42),),
+    scores=(ScoreFacts("/home/ada/tuned", "humaneval", 164, "code-llama", 1, 0.0, 1, 0.348, 0.28, 0.42),),
 )  # fmt: skip
 BARE = replace(
     FACTS, license="", hub_base="", datasets=(), dropped={}, rehearsal=(), losses=(), config={}, versions={},
@@ -52,7 +52,8 @@ def test_front_matter_leaves_out_what_is_not_on_the_hub():
     [
         "14,000", "over-length 12", "`code.jsonl`: 900 rows, 450,000 tokens", "27 steps, 14,000,000 tokens",
         "1.2500 to 0.5000", "78 min", "8 x NVIDIA H100, fsdp2", "trl 1.16.0", "| `length` | 4096 |",
-        "compared with `humaneval`, `mbpp`", "| humaneval | code-llama | `model` | pass@1 | 34.8% | 28.0% to 42.0% |",
+        "compared with `humaneval`, `mbpp`",
+        "| humaneval | 164 | code-llama | `tuned` | 1 | 0 | pass@1 | 34.8% | 28.0% to 42.0% |",
         "section 1.b.v of the Llama 2 Community License", "--preset phind", "deadbeef",
     ],
 )  # fmt: skip
@@ -88,3 +89,19 @@ def test_unknown_licence_is_refused():
     """A licence that the Hub does not know is a UsageError."""
     with pytest.raises(UsageError, match=r"apache-2\.0"):
         model_card(replace(FACTS, license="apache2"))
+
+
+def test_scores_that_come_later_change_nothing_else():
+    """A card with scores put in is the card that was made with them, whatever scores stood there."""
+    assert with_scores(model_card(replace(FACTS, scores=())), FACTS.scores) == model_card(FACTS)
+    assert with_scores(model_card(FACTS), ()) == model_card(replace(FACTS, scores=()))
+
+
+def test_scores_keep_what_was_written_by_hand():
+    """What was written by hand stays, and the card counts as edited; one without the section is refused."""
+    by_hand = model_card(BARE).replace("---\n", "---\nlicense: mit\n", 1) + "\nAsk me.\n"
+    text = with_scores(by_hand, FACTS.scores)
+    assert license_of(text) == "mit" and "Ask me." in text and "34.8%" in text and not is_generated(text)
+    assert "34.8%" in with_scores(by_hand.replace("\n", "\r\n"), FACTS.scores)
+    with pytest.raises(InputError, match="## Evaluation"):
+        with_scores("# A model\n", FACTS.scores)
