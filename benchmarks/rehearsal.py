@@ -4,6 +4,8 @@ lost and nothing came twice, and the run is opened and resumed again.
     python -m benchmarks.rehearsal --questions 62000                 answers made by benchmarks.generated
     python -m benchmarks.rehearsal --questions 6200 --engine demo    the demo model in vLLM
 
+With `--run FOLDER` one that was stopped goes on; `--limit N` solves the first N unique questions only.
+
 Reported for each stage: seconds, tokens, the driver's CPU seconds and those spent on making answers, its memory at five
 moments; then sizes, the funnel, and how long the finished ledger takes to open, to read and to resume.
 """
@@ -104,7 +106,8 @@ class Answers:
 def recipe(args: argparse.Namespace) -> Recipe:
     """The demo's, with this many raw questions; many per completion where answers are made."""
     asked = {"count": args.questions} | ({"per_prompt": 50} if args.engine == "generated" else {})
-    return load_recipe(recipe_path("demo"), {"questions": asked, "decontaminate": {"against": ("demo-heldout",)}})
+    settings = {"questions": asked, "solve": {"limit": args.limit}, "decontaminate": {"against": ("demo-heldout",)}}
+    return load_recipe(recipe_path("demo"), settings)
 
 
 @asynccontextmanager
@@ -151,18 +154,20 @@ def stages(run: Run) -> dict[str, Callable[[], Any]]:
 # -- nothing lost, nothing twice -------------------------------------------------------------------------------------
 
 
-def conservation(run: Path, n: int) -> list[str]:
-    """What is wrong with a finished run; empty if nothing is."""
+def conservation(run: Path, n: int, limit: int = 0) -> list[str]:
+    """What is wrong with a finished run, of whose unique questions the first `limit` (0: all) were to be solved."""
     ids = {name: _ids(run, name) for name in (QUESTIONS, DEDUP, SOLVE, DECONTAMINATE)}
     wrong = [f"{name}: an id is twice" for name in (DEDUP, SOLVE, DECONTAMINATE) if _repeats(ids[name][0])]
     places = pl.read_parquet(run / QUESTIONS / "kept.parquet", columns=["prompt_index", "position"])
     wrong += [f"{QUESTIONS}: a place is twice"] if _repeats(places.rows()) else []  # equal texts have one id there
-    for before, after in ((QUESTIONS, DEDUP), (DEDUP, SOLVE), (SOLVE, DECONTAMINATE)):
-        came, went = Counter(ids[before][0]), Counter(ids[after][0]) + Counter(ids[after][1])
+    unique = ids[DEDUP][0][: limit or None]
+    came_to = {DEDUP: ids[QUESTIONS][0], SOLVE: unique, DECONTAMINATE: ids[SOLVE][0]}
+    for after, before in came_to.items():
+        came, went = Counter(before), Counter(ids[after][0]) + Counter(ids[after][1])
         if came != went:
             wrong.append(f"{after}: {(came - went).total()} lost, {(went - came).total()} too many")
     ledger = Counter(record["source_id"] for record in read_records(run / SOLVE / "ledger"))
-    if ledger != Counter(ids[DEDUP][0]):
+    if set(ledger.values()) != {1} or not ledger.keys() >= set(unique) or not ledger.keys() <= set(ids[DEDUP][0]):
         wrong.append("3-solve: the ledger's ids are not those of the unique questions")
     tried = pl.read_parquet(run / SOLVE / "candidates.parquet", columns=["source_id", "index", "chosen"])
     if tried.group_by("source_id", "index").len()["len"].max() != 1 or set(
@@ -200,7 +205,7 @@ def report(args: argparse.Namespace, timed: dict[str, Timed]) -> str:
         lines.append(f"| {name} | {one.wall:.1f} | {one.cpu:.1f} | {written or ''} | {rate} | {seen} |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     lines += ["", f"driver's peak memory: {peak:,.0f} MB", *sizes(args.run), *reopened(args.run)]
-    wrong = conservation(args.run, recipe(args).solve.n)
+    wrong = conservation(args.run, recipe(args).solve.n, args.limit)
     return "\n".join([*lines, "", *(wrong or ["nothing lost, nothing twice"])])
 
 
@@ -247,6 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--questions", type=int, default=62_000)
     parser.add_argument("--engine", choices=("generated", "demo"), default="generated")
+    parser.add_argument("--limit", type=int, default=0, help="unique questions to solve (default: all)")
     parser.add_argument("--run", type=Path, help="folder of the run (default: a temporary one)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
