@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import sandbox.folders as folders
+import sandbox.kernel as kernel
 from sandbox.contract import Limits, SandboxError, Tier
 from sandbox.grader import PASS_MESSAGE, PASS_NODE
 from sandbox.streams import Meter, feed, left, read_all, send, together
@@ -51,6 +52,7 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    kernel.BIND_NOW: "1",
 }
 _BOOT = """
 import sys, types
