@@ -17,7 +17,7 @@ import types
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from sandbox.codec import base_value
 from sandbox.failures import PROGRAM
@@ -145,7 +145,8 @@ def loaded(part: bytes) -> types.CodeType:
     raises as `compiled` does.
     """
     if part.startswith(CODE):
-        return cast("types.CodeType", marshal.loads(memoryview(part)[1:]))
+        code: types.CodeType = marshal.loads(memoryview(part)[1:])
+        return code
     return compiled(part[1:].decode("utf-8", "surrogatepass"))
 
 

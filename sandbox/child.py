@@ -9,12 +9,14 @@ import select
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import sandbox.kernel as kernel
 import sandbox.landlock as landlock
 import sandbox.seccomp as seccomp
+from sandbox.kernel import make_all
 
 SIGKILL = 9
 _PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)
@@ -47,6 +49,7 @@ class Fence:
     layers: Layers
 
 
+_HANG_UP = kernel.prepare("close", COMPLAINTS)
 Calls = tuple[kernel.Call, ...]
 Doors = tuple[int, int | None, int]
 """Descriptors of one child: its end of the link, the verdict's channel (grader only), where its output goes."""
@@ -83,35 +86,37 @@ def start(role: Callable[[], None], fence: Fence, limited: Calls, doors: Doors, 
     last = _arrange(*doors)
     layers = fence.layers
     filters = (_narrow_filter(only),) if only and layers.filtered else fence.filters
-    pid = _clone(fence.clone)
+    try:
+        pid = kernel.make(fence.clone)
+    except BlockingIOError:
+        pid = _clone_later(fence.clone)
     if pid:
         return pid
     try:
-        _make_all(limited)
-        _make_all(fence.rights)
+        make_all(limited)
+        make_all(fence.rights)
         if kernel.make(fence.parent_gone):  # before the kernel was told to kill this process with its parent
             os._exit(1)
-        _make_all(last)
-        _make_all(filters)
+        make_all(last)
+        make_all(filters)
         if layers.filtered and not filters:
             kernel.make(seccomp.enter(_own_filter(layers)))
+        kernel.make(_HANG_UP)
     except BaseException as error:  # nothing may return into the zygote's loop
         os.write(COMPLAINTS, f"{type(error).__name__}: {error}"[:512].encode("utf-8", "replace"))
         os._exit(1)
     try:
-        os.close(COMPLAINTS)
         role()
     finally:
         os._exit(1)
 
 
-def _clone(call: kernel.Call) -> int:
-    """The child's process id, 0 in the child; waits a little where the machine has no room for a process just now."""
+def _clone_later(call: kernel.Call) -> int:
+    """The child's process id, 0 in the child; waits a little, since the machine has no room for a process just now."""
     for pause in _PAUSES:
-        try:
+        time.sleep(pause)
+        with suppress(BlockingIOError):
             return kernel.make(call)
-        except BlockingIOError:
-            time.sleep(pause)
     return kernel.make(call)
 
 
@@ -128,11 +133,6 @@ def _narrow_filter(names: str) -> kernel.Call:
 @cache
 def _first_process_filter() -> kernel.Call:
     return seccomp.enter(seccomp.child_filter(seccomp.machine(), 1))
-
-
-def _make_all(calls: tuple[kernel.Call, ...]) -> None:
-    for prepared in calls:
-        kernel.make(prepared)
 
 
 @lru_cache(maxsize=64)

@@ -54,6 +54,7 @@ class Enclosure:
         self._files = _files(settings, self._identity)
         self._above = _parent(settings.folder)
         self._tmp, self._site = _places(self._files, settings.folder)
+        self._tmp_path = os.fsencode(self._tmp)
         self._tmp_mb = 16
         self._rules: int | None = None
         self.others = _counted(settings.level, self._identity)
@@ -68,7 +69,7 @@ class Enclosure:
         self._layers = self._isolate()
         self._own = os.pidfd_open(os.getpid())
         self.fence = child.fence(self._layers, self._own)
-        self._clean = _fingerprint(self._tmp, in_memory=self._files == MOUNTED)
+        self._clean = self._fingerprint()
 
     def leave(self) -> None:
         """The coordinator is gone: so is everything that was for it."""
@@ -84,8 +85,16 @@ class Enclosure:
 
     def wipe(self) -> None:
         """Another temporary folder if anything was done to this one, a mere look included: its times tell."""
-        if _fingerprint(self._tmp, in_memory=self._files == MOUNTED) != self._clean:
+        if self._fingerprint() != self._clean:
             self._renew()
+
+    def _fingerprint(self) -> tuple[bytes, list[str]]:
+        """What tells whether anything was done in the temporary folder. Times alone do not: a kernel's clock for files
+        may stand still for some milliseconds. In memory a folder's size counts its entries; elsewhere they have to be
+        listed.
+        """
+        names = [] if self._files == MOUNTED else os.listdir(self._tmp)
+        return kernel.state_of(self._tmp_path), names  # afterwards, for reading the folder may change a time once
 
     def _renew(self) -> None:
         """A fresh temporary folder, for one that was only emptied would keep its size, which can say something."""
@@ -98,7 +107,7 @@ class Enclosure:
             os.rmdir(self._tmp)
             self._make_tmp()
         os.chdir(self._tmp)
-        self._clean = _fingerprint(self._tmp, in_memory=self._files == MOUNTED)
+        self._clean = self._fingerprint()
         self._make_rules(required=False)
         self._layers = replace(self._layers, rules=self._rules)
         self.fence = child.fence(self._layers, self._own)
@@ -189,16 +198,6 @@ def kept(descriptor: int) -> int:
     high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
     os.close(descriptor)
     return high
-
-
-def _fingerprint(path: str, *, in_memory: bool) -> tuple[object, ...]:
-    """What tells whether anything was done in a folder. Times alone do not: a kernel's clock for files may stand still
-    for some milliseconds. In memory a folder's size counts its entries; elsewhere they have to be listed.
-    """
-    names = [] if in_memory else os.listdir(path)
-    state = os.stat(path)  # afterwards, for reading the folder may change a time once
-    times = state.st_atime_ns, state.st_mtime_ns, state.st_ctime_ns
-    return *times, state.st_mode, state.st_nlink, state.st_size, *names
 
 
 def _outermost(paths: list[str]) -> list[str]:

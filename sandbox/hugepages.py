@@ -8,7 +8,6 @@ for two megabytes is simply copied. The same bytes stay at the same addresses, r
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import re
 from contextlib import suppress
@@ -17,10 +16,11 @@ from itertools import groupby, pairwise
 import sandbox.kernel as kernel
 
 SIZE = 2 << 20
-_READ_WRITE, _READ_EXECUTE = mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_EXEC
-_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+# by number, for the module `mmap` would be five mappings more for each fork to copy
+_READ_WRITE, _READ_EXECUTE = 1 | 2, 1 | 4  # PROT_READ, PROT_WRITE, PROT_EXEC
+_PRIVATE = 0x02 | 0x20  # MAP_PRIVATE, MAP_ANONYMOUS
 _TO_A_PLACE = 1 | 2  # MREMAP_MAYMOVE | MREMAP_FIXED
-_COLLAPSE = 25  # MADV_COLLAPSE: huge pages now, or an error
+_HUGE, _COLLAPSE = 14, 25  # MADV_HUGEPAGE; MADV_COLLAPSE: huge pages now, or an error
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r(.).. [0-9a-f]+ \S+ [1-9]\d* +(.*)\n")
 
 
@@ -57,7 +57,7 @@ def _move(start: int, length: int) -> None:
     room = kernel.call("mmap", None, length + SIZE, _READ_WRITE, _PRIVATE, -1, 0)
     copy = -(-room // SIZE) * SIZE
     try:
-        kernel.call("madvise", copy, length, mmap.MADV_HUGEPAGE)
+        kernel.call("madvise", copy, length, _HUGE)
         ctypes.memmove(copy, start, length)
         kernel.call("madvise", copy, length, _COLLAPSE)
         kernel.call("mprotect", copy, length, _READ_EXECUTE)

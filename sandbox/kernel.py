@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sandbox.syscalls import MACHINES, number
@@ -17,6 +19,11 @@ UNSHARE_ALL = 0x10000000 | 0x00020000 | 0x40000000 | 0x08000000 | 0x04000000 | 0
 """Namespaces for users, mounts, network, IPC, host name, control groups."""
 
 SIGCHLD = 17
+
+BIND_NOW = "LD_BIND_NOW"
+"""The loader finds all of a library's functions at the start, and not each when it is first called: in a child, that
+would be `_exit`, whose search costs a dozen page faults.
+"""
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1 << 5, 1 << 12, 1 << 14, 1 << 18
@@ -59,14 +66,50 @@ def make(prepared: Call) -> int:
     """Make a prepared system call; OSError names it when it fails."""
     result: int = _syscall(*prepared.arguments)
     if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"{prepared.name}: {os.strerror(error)}")
+        raise _failure(prepared)
     return result
+
+
+def make_all(calls: Iterable[Call]) -> None:
+    """Make prepared calls of which none gives anything; OSError at the first that fails."""
+    for prepared in calls:
+        if _syscall(*prepared.arguments) < 0:
+            raise _failure(prepared)
+
+
+def _failure(failed: Call) -> OSError:
+    error = ctypes.get_errno()
+    return OSError(error, f"{failed.name}: {os.strerror(error)}")
 
 
 def call(name: str, *arguments: Argument) -> int:
     """Make a system call now."""
     return make(prepare(name, *arguments))
+
+
+_WAIT4, _STAT = (ctypes.c_long(number(name, _MACHINE)) for name in ("wait4", "newfstatat"))
+_HERE, _NO_FLAGS = ctypes.c_long(-100), ctypes.c_long(0)  # AT_FDCWD
+_STATUS, _USAGE, _STATE = (ctypes.create_string_buffer(size) for size in (4, 144, 144))
+_STATUS_LAYOUT, _USAGE_LAYOUT = struct.Struct("=i"), struct.Struct("=5q")
+
+
+def wait4(pid: int, options: int) -> tuple[int, int, float, int]:
+    """wait4(2): the process id or 0, the status, seconds of CPU time, peak memory in KB.
+
+    Python's own looks for the `resource` module each time, on as many pages as all the rest of a report needs.
+    """
+    done: int = _syscall(_WAIT4, ctypes.c_long(pid), _STATUS, ctypes.c_long(options), _USAGE)
+    if done < 0:
+        raise OSError(ctypes.get_errno(), "wait4")
+    user, user_more, system, system_more, peak = _USAGE_LAYOUT.unpack_from(_USAGE)
+    return done, _STATUS_LAYOUT.unpack_from(_STATUS)[0], user + system + (user_more + system_more) / 1e6, peak
+
+
+def state_of(path: bytes) -> bytes:
+    """All that stat(2) says of a path, as the kernel writes it: for comparison, and cheaper than `os.stat`."""
+    if _syscall(_STAT, _HERE, path, _STATE, _NO_FLAGS) < 0:
+        raise OSError(ctypes.get_errno(), "stat")
+    return _STATE.raw
 
 
 def clone(flags: int) -> Call:

@@ -25,6 +25,7 @@ import sandbox.candidate as candidate
 import sandbox.compiler as compiler
 import sandbox.grader as grader
 import sandbox.hugepages as hugepages
+import sandbox.kernel as kernel
 import sandbox.screen as screen
 from sandbox.wire import Closed, pack_job
 
@@ -79,6 +80,7 @@ def prepare() -> None:
     for name in PRELOADED.split():
         importlib.import_module(name)
     sys.argv[:] = sys.orig_argv[:] = [PROGRAM_FILE]
+    os.environ.pop(kernel.BIND_NOW, None)  # it has served, and is none of a program's business
     for name in ("exit", "quit"):  # made by `site`, which the zygote does without
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     threading.stack_size(THREAD_STACK)

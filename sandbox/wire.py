@@ -21,6 +21,7 @@ _CHUNK, _MOST = 1 << 13, 1 << 20  # bytes per read: at least, so that small mess
 
 Node = None | bool | int | float | str | list["Node"]
 
+_size = struct.Struct(">I").unpack
 _dump = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 Encode = Callable[[Node], bytes]
 Decode = Callable[[bytes], Node]
@@ -54,10 +55,10 @@ class Frames:
         self._write(self._encode(message))
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            written = os.write(self._descriptor, data)
+            if written < len(data):  # a signal interrupted it: else a blocking socket takes all
+                self._write(data[written:])
         except OSError as error:
             raise Closed(str(error)) from error
 
@@ -78,7 +79,8 @@ class Frames:
 
     def receive_job(self) -> list[bytes]:
         """Read what `pack_job` wrote, and not a byte more. Only for what comes from the user's process."""
-        return marshal.loads(self._exactly(int.from_bytes(self._exactly(4), "big")))  # type: ignore[no-any-return]  # by pack_job
+        (size,) = _size(self._exactly(4))
+        return marshal.loads(self._exactly(size))  # type: ignore[no-any-return]  # by pack_job
 
     def _exactly(self, size: int) -> bytes:
         data = os.read(self._descriptor, size)

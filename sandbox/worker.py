@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import sandbox.folders as folders
+import sandbox.kernel as kernel
 from sandbox.contract import Limits, SandboxError, Tier
 from sandbox.grader import PASS_MESSAGE, PASS_NODE
 from sandbox.streams import Meter, feed, left, read_all, send, together
@@ -51,6 +53,7 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    kernel.BIND_NOW: "1",
 }
 _BOOT = """
 import sys, types
@@ -121,7 +124,10 @@ class Worker:
         self._process = process
         self._channel = channel
         self._folder = folder
-        self._waiting = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._awaited: asyncio.Future[bytes] | None = None
+        self._arrived: deque[bytes] = deque()
+        self._over = False
 
     @property
     def pid(self) -> int:
@@ -218,7 +224,8 @@ class Worker:
     def kill(self) -> None:
         """End the zygote and with it everything that it started."""
         self._end()
-        if not self._waiting:  # else whoever waits for the report sees the end of it, and kills again
+        if self._awaited is None:  # else whoever waits for the report sees the end of it, and kills again
+            self._hang_up()
             self._channel.close()
         _remove(self._folder)
 
@@ -242,11 +249,7 @@ class Worker:
         return Ending(report["cause"], report["program"], report["tests"], report["cpu"], report["peak_mb"])
 
     async def _report(self) -> dict[str, Any]:
-        self._waiting = True
-        try:
-            report = await self._receive()
-        finally:
-            self._waiting = False
+        report = await self._receive()
         if report.get("broken"):
             raise WorkerDied(report["broken"])
         return report
@@ -260,13 +263,53 @@ class Worker:
             raise _failure(f"level {level} is out of reach", hello["broken"], files=self._folder is not None)
 
     async def _receive(self) -> dict[str, Any]:
-        try:
-            data = await asyncio.get_running_loop().sock_recv(self._channel, _CHUNK)
-        except OSError as error:
-            raise WorkerDied(str(error)) from error
+        data = self._arrived.popleft() if self._arrived else b"" if self._over else await self._next()
         if not data:
             raise WorkerDied(self._end() or "it was killed")
         return cast("dict[str, Any]", marshal.loads(data))
+
+    async def _next(self) -> bytes:
+        self._awaited = self._listen().create_future()
+        try:
+            return await self._awaited
+        finally:
+            self._awaited = None
+
+    def _listen(self) -> asyncio.AbstractEventLoop:
+        """One reader for all rounds: adding and removing one for each would be a tenth of what a round costs here.
+
+        In the loop that runs now, for a pool may outlive the one that it was opened in.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._stop_listening()
+            self._loop = loop
+            loop.add_reader(self._channel, self._hear)
+        return loop
+
+    def _hang_up(self) -> None:
+        self._over = True
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._channel)
+        self._loop = None
+
+    def _hear(self) -> None:
+        """A message from the zygote, or its end."""
+        try:
+            data = self._channel.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up()
+        if self._awaited is None or self._awaited.done():
+            self._arrived.append(data)
+        else:
+            self._awaited.set_result(data)
 
     def _end(self) -> str:
         """Make sure that the process is over; the last line that it wrote in distress."""

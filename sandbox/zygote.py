@@ -17,6 +17,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sandbox.candidate as candidate
@@ -29,9 +30,13 @@ import sandbox.rehearsal as rehearsal
 import sandbox.screen as screen
 import sandbox.script as script
 from sandbox.enclosure import Enclosure, Settings, kept
-from sandbox.watch import Processes, Watch
+from sandbox.watch import Watch
 
 _MANY_ORDERS = 100
+_DOORS = {size: struct.Struct(f"{size // 4}i").unpack for size in (4, 8)}
+"""How descriptors that came along are read, by how many bytes they take."""
+Pair = tuple[int, int]
+"""The process ids of the program and of the tests, which are one where they share a process."""
 _COMPILER = limits.Quota(cpu_seconds=3600, wall_seconds=0, memory_mb=1024, threads=None, output_bytes=0, file_mb=0)
 
 
@@ -79,9 +84,10 @@ class Zygote:
         self._enclosure.preload()
         self._base = limits.address_space()
         self._complaints = _keep_numbers()
-        self._screen_seat = screen.ready(child.LINK)
-        self._program_link = candidate.ready(child.LINK)
-        self._tests_seat = grader.ready(child.LINK, child.VERDICT)
+        self._play_screen = partial(screen.main, screen.ready(child.LINK))
+        self._play_script = partial(script.main, child.LINK, child.VERDICT)
+        self._play_program = partial(candidate.main, candidate.ready(child.LINK))
+        self._play_tests = partial(grader.main, grader.ready(child.LINK, child.VERDICT))
         self._without = settings.without
         self._compilers: dict[str, int] = {}
         self._known: dict[bytes, Order] = {}
@@ -105,7 +111,7 @@ class Zygote:
         data, ancillary, _, _ = self._channel.recvmsg(4096, _socket.CMSG_SPACE(8))
         if not data:
             self._enclosure.leave()
-        order, doors = self._known.get(data) or self._understood(data), _descriptors(ancillary)
+        order, doors = self._known.get(data) or self._understood(data), _DOORS[len(ancillary[0][2])](ancillary[0][2])
         try:
             report = self._kinds[order.kind](order, *doors)
         except OSError as error:
@@ -124,18 +130,6 @@ class Zygote:
             self._known.clear()
         return self._known.setdefault(data, Order(header["kind"], quota, limited, header.get("server", "")))
 
-    def _play_screen(self) -> None:
-        screen.main(self._screen_seat)
-
-    def _play_script(self) -> None:
-        script.main(child.LINK, child.VERDICT)
-
-    def _play_program(self) -> None:
-        candidate.main(self._program_link)
-
-    def _play_tests(self) -> None:
-        grader.main(self._tests_seat)
-
     def _screen(self, order: Order, job: int) -> dict[str, Any]:
         return self._alone(order, self._play_screen, job, None)
 
@@ -153,7 +147,7 @@ class Zygote:
             raise
         finally:
             os.close(feed)
-        return self._follow(order, Processes(pid, pid), output, () if second is None else (link, second))
+        return self._follow(order, (pid, pid), output, () if second is None else (link, second))
 
     def _split(self, order: Order, verdict: int) -> dict[str, Any]:
         """A round of two: the program's and the tests'."""
@@ -172,19 +166,19 @@ class Zygote:
             grader_end.close()
         return self._follow(order, processes, output)
 
-    def _start_pair(self, order: Order, program_doors: child.Doors, tests_doors: child.Doors) -> Processes:
+    def _start_pair(self, order: Order, program_doors: child.Doors, tests_doors: child.Doors) -> Pair:
         fence = self._enclosure.fence
         program = child.start(self._play_program, fence, order.limited, program_doors)
         try:
-            return Processes(program, child.start(self._play_tests, fence, order.limited, tests_doors))
+            return program, child.start(self._play_tests, fence, order.limited, tests_doors)
         except OSError:
             os.kill(program, child.SIGKILL)
             os.waitpid(program, 0)
             raise
 
-    def _follow(self, order: Order, processes: Processes, output: int, readers: tuple[int, ...] = ()) -> dict[str, Any]:
+    def _follow(self, order: Order, processes: Pair, output: int, readers: tuple[int, ...] = ()) -> dict[str, Any]:
         """Until the round is over; its report."""
-        watch = Watch(processes, order.quota, self._without)
+        watch = Watch(*processes, order.quota, self._without)
         try:
             followed = watch.follow(output, (self._channel.fileno(), self._coordinator), readers)
             report = watch.end()
@@ -215,11 +209,6 @@ class Zygote:
         if pid is not None:
             os.kill(pid, child.SIGKILL)
             os.waitpid(pid, 0)
-
-
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, ...]:
-    data = ancillary[0][2]
-    return struct.unpack(f"{len(data) // 4}i", data)
 
 
 def _keep_numbers() -> int:
