@@ -141,6 +141,18 @@ async def test_job_of_a_killed_zygote_runs_again(level, phase):
         assert len(scene.zygotes - {killed}) == 1
 
 
+@each_level
+async def test_zygote_killed_between_jobs(level):
+    """A zygote that dies while no job runs costs nothing: the next job gets a fresh one and its true verdict."""
+    async with opened(level) as scene:
+        assert (await scene.pool.run(GOOD)).status is Status.PASS
+        killed = scene.zygote
+        os.kill(killed, signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        assert (await scene.pool.run(GOOD)).status is Status.PASS
+        assert scene.zygotes - {killed}
+
+
 @each_phase
 async def test_zygote_killed_each_time(phase):
     """A second attempt that fails as the first is an exception, never a verdict, and the pool goes on."""
