@@ -56,7 +56,10 @@ Written by `python -m benchmarks.sandbox_speed --write docs/sandbox-benchmark.md
   this sandbox compiles once, and many jobs wait, whose programs it compiles together.
 - CPU time is that of all processes: the caller's, zygotes, compile servers, children. programs/s is with one worker
   per core. "x bare clone" is CPU time over that of a process which is cloned from an interpreter as warm as the
-  zygote, does nothing, and is waited for.
+  zygote, does nothing, and is waited for. Three of them are out of reach for a program that does something: Python
+  writes to every object that it uses, if only its count of references, so a function of ten lines and its asserts copy
+  some 225 pages, where the bare clone copies 55, and the zygote another 115 between two programs (`perf record -e
+  page-faults`): that is a third of a screen's time.
 - `screen`: tests and program share a process. `split`: a process each. `full`: the screen, then `split` for what
   passed. L0: with namespaces; L1: without, as in a default container. A layer's cost is what the screen saves without
   it at L0; "without namespaces" is L1.
