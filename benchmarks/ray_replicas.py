@@ -4,9 +4,9 @@
 
 One vLLM at a time: each round gives each side a process of its own, which loads the model, answers WARM_UP requests,
 and is then handed all others at once - the same prompts, seeds and engine settings for all - and timed until the last
-is answered. CPU seconds are those of the process and of all that come from it, Ray's own included; Ray's workers are no
-nicer than the rest (RAY_worker_niceness=0). ray.data.llm neither renders chats, tokenizes nor detokenizes in stages of
-its own, which is its cheapest way: its vLLM does it, as in the others.
+is answered. CPU seconds are those of the process and of all that come from it, Ray's own included. ray.data.llm neither
+renders chats, tokenizes nor detokenizes in stages of its own, which is its cheapest way: its vLLM does it, as in the
+others.
 
     python -m benchmarks.ray_replicas --driver
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import subprocess
@@ -50,6 +49,11 @@ BATCH = 64
 """Rows that ray.data.llm hands on together."""
 WARM_UP = 256
 """Requests that are answered before the others are asked."""
+
+EQUAL = {"RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+"""For all sides alike. Ray's workers would be nicer than the rest; and on a CPU vLLM's scheduler would spin while it
+waits for its worker, which counts as work the more, the more the machine has to do.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,9 @@ def ray_data(args: argparse.Namespace) -> Pass:
         rows = [{"prompt": request.prompt, "seed": request.sampling.seed} for request in work]
         answers = process(ray.data.from_items(rows, override_num_blocks=len(rows) // BATCH))
         found = iter(answers.iter_batches(batch_size=None, prefetch_batches=0))  # else it waits for one more first
-        list(itertools.islice(found, WARM_UP // BATCH))
+        answered = 0
+        while answered < WARM_UP:
+            answered += len(next(found)["tokens"])
         clocks = Clocks()
         go.touch()
         return clocks.taken(sum(int(batch["tokens"].sum()) for batch in found))
@@ -196,7 +202,7 @@ SIDES: dict[str, Callable[[argparse.Namespace], Pass]] = {
 def in_process(side: str) -> Pass:
     """One side, in a process of its own with the same arguments."""
     command = [sys.executable, "-m", "benchmarks.ray_replicas", *sys.argv[1:], "--side", side]
-    environment = os.environ | {"RAY_worker_niceness": "0"}
+    environment = os.environ | EQUAL
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return Pass(**json.loads(ended.stdout.splitlines()[-1]))
 
