@@ -162,8 +162,8 @@ class _Drive:
         """Takes one item after the other until none is left, there is no more room, or the run is to stop."""
         try:
             while await self._affordable() and (taken := self._next(source)) is not None:
-                self._in_flight += 1
-                self._record(taken[0], await _attempt(taken[0], taken[1], work))
+                number = self._begins()
+                self._record(taken[0], await _attempt(taken[0], taken[1], work), number)
                 self._ends()
                 await asyncio.sleep(0)  # work that never waits would keep signals and the other workers out
                 if room(self._items - 1) < 1:
@@ -173,6 +173,11 @@ class _Drive:
             raise
         finally:
             self._items -= 1
+
+    def _begins(self) -> int:
+        """One item more is in flight; its number in the order in which they begin."""
+        self._in_flight += 1
+        return self._meter.begin() if self._meter is not None else 0
 
     def _ends(self) -> None:
         """One item fewer is in flight: those that wait for the budget look again."""
@@ -189,7 +194,7 @@ class _Drive:
     async def _affordable(self) -> bool:
         """Whether to take another item; where it does not fit the budget, known once those in flight have ended."""
         while not (self._broken or self._interrupt.draining):
-            if self._meter is None or self._meter.fits(self._in_flight):
+            if self._meter is None or self._meter.fits():
                 return True
             if self._in_flight == 0:
                 self.full = True
@@ -197,7 +202,7 @@ class _Drive:
             await self._ended.wait()
         return False
 
-    def _record(self, source_id: str, outcome: Outcome[Any]) -> None:
+    def _record(self, source_id: str, outcome: Outcome[Any], number: int) -> None:
         if outcome.source_id != source_id:
             raise ConservationError(f"{self._folder.path}: item {source_id} was answered for {outcome.source_id}")
         if not outcome.kept and not outcome.drops:
@@ -207,7 +212,7 @@ class _Drive:
         self.failed += not outcome.final
         self._progress.advance(outcome)
         if self._meter is not None:
-            self._meter.add(outcome)
+            self._meter.end(number, outcome)
         if self._watch is not None:
             self._watch.see(outcome)
 

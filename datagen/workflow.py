@@ -159,7 +159,9 @@ class Run:
         )  # fmt: skip
         items = self._part(self._prompt_items(asked, rounds), stage, lambda item: item.id)
         canary = Canary(config.canary, str(asked.prompt.path), _share_kept)
-        await self._drive(stage, items, lambda item: item.id, work, "questions", canary)
+        await self._drive(
+            stage, items, lambda item: item.id, work, "questions", canary, questions.most(asked.prompt, config)
+        )
         return finish(stage, Question, (item.id for item in items))
 
     def _prompt_items(self, asked: _Asked, rounds: Sequence[int]) -> list[PromptItem]:
@@ -196,7 +198,9 @@ class Run:
         ids = self._part([question.id for question in _first(path, total)], stage, str)
         items = _only(_first(path, total), ids) if self.shard else _first(path, total)
         canary = Canary(config.canary, str(prompts.tests.path), _parsed_well)
-        await self._drive(stage, items, lambda item: item.id, work, "solve", canary, len(ids))
+        await self._drive(
+            stage, items, lambda item: item.id, work, "solve", canary, solve.most(prompts, config), len(ids)
+        )
         if self.sandbox.level:
             self.folder.update_manifest(sandbox=self.sandbox.level)
         return finish(stage, Row, ids, candidates=True, figures=partial(_yields, config=config))
@@ -343,7 +347,8 @@ class Run:
 
     async def _drive(
         self, stage: StageFolder, items: Any, item_id: Callable[[Any], str],
-        work: Callable[[Any], Awaitable[Outcome[Any]]], step: str, canary: Canary, total: int | None = None,
+        work: Callable[[Any], Awaitable[Outcome[Any]]], step: str, canary: Canary, most: Mapping[str, int],
+        total: int | None = None,
     ) -> None:  # fmt: skip
         """Drives a per-item stage with this run's concurrency, progress, clock and interrupt."""
         steps = ("tests", "solutions") if step == "solve" else (step,)
@@ -352,7 +357,7 @@ class Run:
         progress = Progress(stage.name, stream=sys.stderr, clock=time.monotonic, total=count)
         meter = Meter(
             stage.name, self.recipe.budget, self.recipe.engines, before=spent_of(read_manifest(self.folder.path)),
-            save=lambda spent: self.folder.update_manifest(spent={stage.name: spent}), clock=time.monotonic,
+            most=most, save=lambda spent: self.folder.update_manifest(spent={stage.name: spent}), clock=time.monotonic,
         )  # fmt: skip
         with self.folder.timed(stage.name, time.monotonic):
             await drive(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+from collections.abc import Iterable
 from dataclasses import asdict, replace
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_run import answer, small_recipe, tables, work
 from stage_kit import question, run_stage
@@ -15,7 +18,7 @@ from datagen import workflow
 from datagen.cli import main
 from datagen.config import BudgetConfig, EngineConfig
 from datagen.errors import BudgetReached, UsageError
-from datagen.models import Attempts, Call, Completion, Outcome, Question, Sample, Usage
+from datagen.models import Attempts, Call, Completion, Drop, Outcome, Question, Sample, Usage
 from datagen.outlook import outlook, told
 from datagen.spending import UNMEASURED, Meter, Spent, spent_of
 from datagen.store import RunFolder, read_manifest, read_report
@@ -24,6 +27,10 @@ ENGINES = {
     "tests": EngineConfig(price_read=1.0, price_written=2.0),
     "solutions": EngineConfig(price_read=10.0, price_written=20.0),
 }
+
+
+MOST = {"tests": 50, "solutions": 650}
+"""Tokens that an item can write."""
 
 
 class Clock:
@@ -53,7 +60,7 @@ class Book:
     def meter(self, clock: Clock | None = None, stage: str = "3-solve", **budget: float) -> Meter:
         """The meter of a new session."""
         return Meter(
-            stage, BudgetConfig(**budget), ENGINES, before=spent_of({"spent": self.kept}),
+            stage, BudgetConfig(**budget), ENGINES, before=spent_of({"spent": self.kept}), most=MOST,
             save=lambda spent: self.kept.update({stage: spent}), clock=clock or Clock(),
         )  # fmt: skip
 
@@ -81,6 +88,65 @@ def test_no_item_begins_that_would_overspend(tmp_path, concurrency):
         session(tmp_path, book.meter(max_tokens_total=10_500), concurrency=concurrency)
     assert Spent(**book.kept["3-solve"]).tokens == 10_000
     assert caught.value.flag == "--max-tokens-total" and 40_000 <= caught.value.enough <= 44_000
+
+
+def spend(limit: int, costs: Iterable[int], most: int, concurrency: int, before: Spent | None = None) -> list[int]:
+    """The costs of the items that ran, on an engine where a dear item lasts as much longer, until none may begin."""
+    meter = Meter(
+        "3-solve", BudgetConfig(max_tokens_total=limit), {}, before={"3-solve": before} if before else {},
+        most={"solutions": most}, save=lambda spent: None, clock=lambda: 0.0,
+    )  # fmt: skip
+    now, flying, ran, source = 0, list[tuple[int, int, int]](), list[int](), iter(costs)
+    while True:
+        while len(flying) < concurrency and meter.fits() and (cost := next(source, 0)):
+            heapq.heappush(flying, (now + cost, meter.begin(), cost))
+        if not flying:
+            return ran
+        now, number, cost = heapq.heappop(flying)
+        meter.end(number, Outcome("x", drops=(Drop("none-passed"),), usage=Usage(cost // 4, cost - cost // 4)))
+        ran.append(cost)
+
+
+@given(st.integers(50, 2000), st.integers(1, 20_000), st.integers(1, 64), st.integers(0, 30))
+def test_equal_items_are_never_over(cost, limit, concurrency, earlier):
+    """Of items that all cost the same, as many run as fit, but one where none was ever measured."""
+    before = Spent(earlier, completion_tokens=earlier * cost, squared_tokens=earlier * cost**2.0)
+    ran = spend(limit + before.tokens, [cost] * 1000, 2000, concurrency, before)
+    assert len(ran) == max(limit // cost, 0 if earlier else 1)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 64))
+def test_the_first_items_are_never_over(seed, concurrency):
+    """While nothing is known of the cost, no more begin than fit at the most that they can cost, or one."""
+    rng = Random(seed)
+    most = rng.randint(100, 10_000)
+    limit = rng.randint(1, 20_000)
+    meter = Meter(
+        "3-solve", BudgetConfig(max_tokens_total=limit), {}, before={}, most={"solutions": most},
+        save=lambda spent: None, clock=lambda: 0.0,
+    )  # fmt: skip
+    begun = 0
+    while begun < concurrency and meter.fits():
+        begun += meter.begin() >= 0
+    assert begun == 1 or begun * most <= limit
+
+
+@settings(deadline=None, max_examples=20, derandomize=True)
+@given(st.floats(0.02, 0.98), st.integers(2, 20), st.sampled_from([16, 64, 256]), st.sampled_from([30, 200]))
+def test_a_run_is_over_by_an_item_at_most(share, ratio, concurrency, size):
+    """Cheap items end first, dear ones are up to twenty times as dear: of 50 runs at most 3 end further over their
+    budget than one dear item and 2 % of it, and none ends before an item at the mean of what ran would not fit.
+    """
+    mean = 300 * (share * ratio + 1 - share)
+    limit, most = int(size * mean), 300 * ratio
+    beyond = 0
+    for seed in range(50):
+        rng = Random(seed)
+        costs = (most if rng.random() < share else 300 for _ in range(20 * size * ratio))
+        ran = spend(limit, costs, most, concurrency)
+        assert sum(ran) + sum(ran) / len(ran) > limit
+        beyond += sum(ran) - limit > most + 0.02 * limit
+    assert beyond <= 3
 
 
 def test_few_begin_before_one_has_ended(tmp_path):
@@ -119,7 +185,7 @@ def test_what_other_stages_spent_counts(tmp_path):
 def test_cost_is_by_the_price_of_who_answered():
     """Tests at 1 and 2, solutions at 10 and 20 per million tokens."""
     meter = Book().meter()
-    meter.add(answered(question(1)))
+    meter.end(meter.begin(), answered(question(1)))
     assert meter.spent.cost == pytest.approx((100 * 1 + 50 * 2 + 200 * 10 + 650 * 20) / 1e6)
 
 
@@ -135,19 +201,28 @@ def test_hours_stop_a_run_and_are_remembered():
     book, clock = Book(), Clock()
     meter = book.meter(clock, max_hours=1)
     clock.seconds = 3000
-    assert meter.fits(5)
+    meter.begin()
+    assert meter.fits()
     meter.save()
     clock.seconds = 0
     later = book.meter(clock, max_hours=1)
-    assert later.fits(0)
+    assert later.fits()
     clock.seconds = 700
-    assert not later.fits(0)
+    assert not later.fits()
 
 
 def test_a_cost_without_prices_is_refused():
     """A recipe that names no price cannot be held to a cost."""
     with pytest.raises(UsageError, match="price_read"):
-        Meter("3-solve", BudgetConfig(max_cost=1), {"tests": EngineConfig()}, before={}, save=print, clock=Clock())
+        Meter(
+            "3-solve",
+            BudgetConfig(max_cost=1),
+            {"tests": EngineConfig()},
+            before={},
+            most={},
+            save=print,
+            clock=Clock(),
+        )
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**4), st.integers(1, 500))

@@ -234,6 +234,11 @@ def _sampling(prompt: Prompt, config: QuestionsConfig, seed: int) -> Sampling:
     return Sampling(n=1, seed=seed, **chosen)
 
 
+def most(prompt: Prompt, config: QuestionsConfig) -> dict[str, int]:
+    """How many tokens one item can write, by step."""
+    return {STAGE: _sampling(prompt, config, 0).max_tokens}
+
+
 def _question(item: PromptItem, piece: Piece, model: str) -> Question:
     return Question(
         id=content_id(piece.text),

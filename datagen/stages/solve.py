@@ -252,6 +252,12 @@ async def solve(
     return Outcome(question.id, kept=(row,), attempts=attempts, usage=bench.usage)
 
 
+def most(prompts: SolvePrompts, config: SolveConfig) -> dict[str, int]:
+    """How many tokens one question's tests and candidates can have, by step."""
+    tests, solutions = _tests_sampling(prompts.tests, config), _solutions_sampling(prompts.solutions, config)
+    return {"tests": len(_test_steps(config)) * tests.max_tokens, "solutions": solutions.n * solutions.max_tokens}
+
+
 def _seed(seed: int, question: Question, step: str) -> int:
     return seed_for(seed, "solve", question.id, step)
 
@@ -260,13 +266,26 @@ async def _write_tests(
     question: Question, engine: Engine, prompt: Prompt, config: SolveConfig, seed: int, bench: _Bench
 ) -> list[ParsedTests]:
     """The test files, written at the same time and without knowledge of each other."""
-    steps = [f"tests-{index}" for index in range(config.test_files if config.tests == "consensus" else 1)]
+    steps, sampling = _test_steps(config), _tests_sampling(prompt, config)
     messages = prompt.render(question=question.question)
-    sampling = Sampling(**_given(prompt, temperature=config.tests_temperature))
     requests = [Request(messages, replace(sampling, seed=_seed(seed, question, step))) for step in steps]
     asked = [bench.ask(engine, step, request) for step, request in zip(steps, requests, strict=True)]
     samples = [completion.samples[0] for completion in await _together(asked)]
     return [split_tests(sample.text, cut=sample.finish_reason == "length") for sample in samples]
+
+
+def _test_steps(config: SolveConfig) -> list[str]:
+    """The calls for test files."""
+    return [f"tests-{index}" for index in range(config.test_files if config.tests == "consensus" else 1)]
+
+
+def _tests_sampling(prompt: Prompt, config: SolveConfig) -> Sampling:
+    return Sampling(**_given(prompt, temperature=config.tests_temperature))
+
+
+def _solutions_sampling(prompt: Prompt, config: SolveConfig) -> Sampling:
+    given = _given(prompt, temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens)
+    return Sampling(**{**given, "n": config.n})
 
 
 def _given(prompt: Prompt, **settings: float | int | None) -> dict[str, Any]:
@@ -315,9 +334,7 @@ def _counted(drops: Iterable[Drop]) -> str:
 def _solutions_request(question: Question, suite: Suite, prompt: Prompt, config: SolveConfig, seed: int) -> Request:
     """The request for all candidates, which shows one test and no other."""
     messages = prompt.render(question=question.question, test=suite.shown, entry_point=suite.entry)
-    settings = _given(prompt, temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens)
-    sampling = Sampling(**{**settings, "n": config.n, "seed": _seed(seed, question, "solutions")})
-    return Request(messages, sampling)
+    return Request(messages, replace(_solutions_sampling(prompt, config), seed=_seed(seed, question, "solutions")))
 
 
 async def _candidates(

@@ -30,7 +30,7 @@ from datagen.models import (
 )
 from datagen.prompts import load_prompt, prompt_folders
 from datagen.selection import contradiction
-from datagen.stages.solve import SOLUTIONS_VARIABLES, TESTS_VARIABLES, SolveEngines, SolvePrompts, solve
+from datagen.stages.solve import SOLUTIONS_VARIABLES, TESTS_VARIABLES, SolveEngines, SolvePrompts, most, solve
 from datagen.waves import BUSY, IDLE, Waves, wave_size
 
 QUESTION = Question("q1", "Write add(a, b) that returns the sum.", "numbers", "easy", "a shop", 0, 0, 0, "asker")
@@ -348,3 +348,14 @@ def test_an_idle_engine_is_given_more():
     assert waves.size(0, 10) == 1
     idle[0] = 1.0
     assert waves.size(0, 10) == 2
+
+
+@pytest.mark.parametrize("config", [SolveConfig(), SolveConfig(tests="consensus", test_files=3), CONFIG])
+@pytest.mark.parametrize("candidate", [RIGHT, WRONG])
+def test_a_question_writes_what_it_can_write_at_most(config, candidate):
+    """All its requests together ask for no more tokens than `most` says; those of a full run for exactly as many."""
+    model = Model([candidate] * config.n)
+    solved(model, config)
+    asked = sum(request.sampling.n * request.sampling.max_tokens for request in model.requests)
+    bound = sum(most(PROMPTS, config).values())
+    assert asked <= bound and (config.early_stop or asked == bound)
