@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from datagen.errors import InputError
 from datagen.files import make_folder, read_json, replacing, write_json
-from datagen.similarity import hashing
+from datagen.similarity import hashing, matching
 from datagen.similarity.backend import choose
 from datagen.similarity.matching import Found, Plan, State, empty_state, sketched
 from datagen.similarity.normalise import normalise
@@ -71,13 +71,7 @@ class KeptIndex:
 
 def concatenated(indexes: Sequence[KeptIndex]) -> KeptIndex:
     """The rows of several indexes of one plan, one after the other."""
-    states = [index.state for index in indexes]
-    state = State(
-        pl.concat([state.text.rename("text") for state in states]),
-        np.concatenate([state.value for state in states]),
-        np.concatenate([state.keys for state in states], axis=1),
-        np.concatenate([state.sketch for state in states]),
-    )
+    state = matching.concatenated([index.state for index in indexes])
     return KeptIndex(indexes[0].plan, pl.concat([index.ids for index in indexes]), state)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from datagen.similarity.bands import Counts, Pairs, Seen
 from datagen.similarity.flips import CAP, DROP, KEEP, flipped
 from datagen.similarity.hashing import U32, U64, permutations
 from datagen.similarity.normalise import normalise
-from datagen.similarity.select import Edges, joined, keep_first, nearest
+from datagen.similarity.select import Edges, joined, keep_first, nearest, no_edges
 from datagen.similarity.texts import Texts, in_batches
 from datagen.similarity.verify import verified
 from datagen.similarity.workspace import Workspace
@@ -90,6 +91,54 @@ class State:
         return State(self.text[rows], self.value[rows], self.keys[:, rows], self.sketch[rows])
 
 
+def concatenated(states: Sequence[State]) -> State:
+    """The texts of several states of one plan, one after the other."""
+    return State(
+        pl.concat([state.text.rename("text") for state in states]),
+        np.concatenate([state.value for state in states]),
+        np.concatenate([state.keys for state in states], axis=1),
+        np.concatenate([state.sketch for state in states]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found before of the first rows of a set: `first` of each, as `Matched` has it; the state of what was
+    given beforehand and, after it, of their distinct texts; the similar pairs of buckets up to CAP.
+
+    `compared` and `verified` count the pairs looked at for those (Counts).
+    """
+
+    first: Rows
+    state: State
+    edges: Edges = field(default_factory=no_edges)
+    compared: int = 0
+    verified: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The rows of a set, matched: `first` is the first row with each row's text (its own, if that is new; -1 if it is
+    empty), where the `old` rows of a state given beforehand count first; `known` is what was found of them, for a set
+    that goes on after them.
+
+    Of the texts in known.state, `kept` says which stay; `match` is the edge for which each other one goes.
+    """
+
+    old: int
+    known: Known
+    kept: NDArray[np.bool_]
+    match: Edges
+    counts: Counts
+
+    def found(self, workspace: Workspace) -> Found:
+        """What became of each text; uses the state up."""
+        first, old = self.known.first, self.old
+        taken = distinct(first, old)
+        fate = fates(np.concatenate([np.arange(old), first]), taken, old, self.match)
+        return Found(*fate, self.known.state.reduced(np.flatnonzero(self.kept), workspace), self.counts)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What became of each text: `kept` is the row it goes for (its own, if it is kept; -1 if it is empty).
@@ -121,15 +170,41 @@ def find(
     size of the chunks, nor on the backend or the workspace's budget.
     """
     old = before if before is not None else empty_state(plan)
-    text, value = normalised(chunks, backend, workspace, old)
+    nothing = Known(np.empty(0, np.int64), old)
+    return matched(chunks, plan, backend, workspace, nothing, len(old)).found(workspace)
+
+
+def matched(
+    chunks: Iterable[pl.Series], plan: Plan, backend: Backend, workspace: Workspace, known: Known, old: int
+) -> Matched:
+    """`find` of the rows that follow the known ones, of whose state the first `old` texts were given beforehand: what
+    comes out, `counts` included, is what it would be for all rows anew.
+    """
+    text, value = normalised(chunks, backend, workspace, known.state)
     first = exact(text, value)
     taken = np.flatnonzero(first == np.arange(len(first)))
-    taken = taken[taken >= len(old)]
-    state = sketched(_taken(text, taken), value[taken], plan, backend, workspace, old)
+    taken = taken[taken >= len(known.state)]
+    state = sketched(_taken(text, taken), value[taken], plan, backend, workspace, known.state)
     del text
     counts = Counts()
-    kept, match = select(state, plan, backend, workspace, len(old), counts)
-    return Found(*fates(first, taken, len(old), match), state.reduced(np.flatnonzero(kept), workspace), counts)
+    found, large = small_edges(state, plan, backend, workspace, known, old, counts)
+    comparing = Comparing(state, plan, backend, old, counts)
+    now = Known(_numbered(first, known, old), state, found, counts.compared, counts.verified)
+    led = partial(_led, comparing)
+    return Matched(old, now, *settled(len(state), found, large, led, plan, counts), counts)
+
+
+def distinct(first: Rows, old: int) -> Rows:
+    """The rows that are the first with their text, numbered as in `Matched`."""
+    return np.flatnonzero(first == np.arange(len(first)) + old) + old
+
+
+def _numbered(first: Rows, known: Known, old: int) -> Rows:
+    """`Matched.first`, from the first text of the known state, or of those after it, that equals each new row's."""
+    before, new = len(known.state), len(first) - len(known.state)
+    fresh, nowhere = np.arange(new) + old + len(known.first), np.array([-1])
+    rows = np.concatenate([np.arange(old), distinct(known.first, old), fresh, nowhere])
+    return np.concatenate([known.first, rows[first[before:]]])
 
 
 def fates(first: Rows, taken: Rows, old: int, match: Edges) -> tuple[Rows, NDArray[np.float64], NDArray[np.bool_]]:
@@ -216,15 +291,15 @@ def sketched(text: pl.Series, value: U64, plan: Plan, backend: Backend, workspac
 
 
 def candidates(
-    state: State, plan: Plan, workspace: Workspace, old: int, counts: Counts, large: list[Rows]
+    state: State, plan: Plan, workspace: Workspace, known: int, counts: Counts, seen: Seen, large: list[Rows]
 ) -> Iterator[Pairs]:
-    """The pairs that share a bucket and whose sketches agree, each once, band by band; none within the `old` rows.
+    """The pairs that share a bucket and whose sketches agree, each once, band by band; none within the `known` texts.
 
     Buckets over CAP are not paired but added to `large`.
     """
     if plan.exact:
         return
-    seen, floor = Seen(state.keys, {}), banding.floor_of(plan.threshold, plan.num_perm)
+    floor = banding.floor_of(plan.threshold, plan.num_perm)
     for band, keys in enumerate(state.keys):
         small, over = banding.split(banding.buckets(keys))
         seen.cap(band, over)
@@ -232,7 +307,7 @@ def candidates(
         counts.capped_buckets += len(over)
         for left, right in banding.pairs_of(small):
             counts.proposed += len(left)
-            new = right >= old
+            new = right >= known
             left, right = seen.fresh(band, (left[new], right[new]), workspace.relieving)
             counts.compared += len(left)
             agree = banding.agreeing(state.sketch, left, right, floor, workspace.relieving)
@@ -257,21 +332,40 @@ def _one(pieces: Sequence[Pairs]) -> Pairs:
     return np.concatenate([left for left, _ in pieces]), np.concatenate([right for _, right in pieces])
 
 
-def select(
-    state: State, plan: Plan, backend: Backend, workspace: Workspace, old: int, counts: Counts
-) -> tuple[NDArray[np.bool_], Edges]:
-    """Which rows of the state are kept, and for each other one the edge to the row that it goes for."""
+def small_edges(
+    state: State, plan: Plan, backend: Backend, workspace: Workspace, known: Known, old: int, counts: Counts
+) -> tuple[Edges, list[Rows]]:
+    """The similar pairs of the buckets up to CAP, those that are known among them, and the larger buckets."""
     large: list[Rows] = []
-    comparing = Comparing(state, plan, backend, old, counts)
-    pairs = candidates(state, plan, workspace, old, counts, large)
-    edges = joined([comparing.edges(batch) for batch in workspace.relieving(batched(pairs))])
-    return settled(len(state), edges, large, lambda buckets: [comparing.led(rows) for rows in buckets], plan, counts)
+    seen, comparing = Seen(state.keys, {}), Comparing(state, plan, backend, old, counts)
+    pairs = candidates(state, plan, workspace, len(known.state), counts, seen, large)
+    new = [comparing.edges(batch) for batch in workspace.relieving(batched(pairs))]
+    bands, edges = len(state.keys), known.edges
+    outgrown = seen.fresh(bands, _once_small(large, len(known.state)))
+    counts.compared += known.compared - int((outgrown[1] >= old).sum())
+    counts.verified += known.verified - len(replace(comparing, counts=Counts()).agreeing(outgrown)[0])
+    return joined([edges.but(seen.fresh(bands, (edges.left, edges.right))), *new]), large
+
+
+def _once_small(large: Sequence[Rows], known: int) -> Pairs:
+    """The pairs of the first `known` texts in those buckets that were not over CAP with these alone, each once."""
+    parts = [rows[rows < known] for rows in large]
+    places = [(rows, np.triu_indices(len(rows), 1)) for rows in parts if 1 < len(rows) <= banding.CAP]
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *(np.stack([r[a], r[b]], 1) for r, (a, b) in places)])
+    left, right = np.unique(pairs, axis=0).T
+    return left, right
+
+
+def _led(comparing: Comparing, buckets: list[Rows]) -> list[Edges]:
+    return [comparing.led(rows) for rows in buckets]
 
 
 def settled(
     count: int, edges: Edges, large: list[Rows], led: Callable[[list[Rows]], list[Edges]], plan: Plan, counts: Counts
 ) -> tuple[NDArray[np.bool_], Edges]:
-    """`select` among `count` rows, from the edges of the small buckets and `led` (Comparing) for the large ones."""
+    """Which of `count` rows are kept, and for each other one the edge to the row that it goes for; from the edges of
+    the small buckets and `led` (Comparing) for the large ones.
+    """
     found = [edges, *led(large)]
     while True:
         edges = joined(found)

@@ -33,6 +33,13 @@ class Edges:
         """The edges at these places, in their order."""
         return Edges(self.left[places], self.right[places], self.jaccard[places], self.flip[places])
 
+    def but(self, pairs: tuple[Rows, Rows]) -> Edges:
+        """Those of the edges that are none of these pairs."""
+        if not len(pairs[0]):
+            return self
+        name = np.int64(1 << 32)
+        return self.where(~np.isin(self.left * name + self.right, pairs[0] * name + pairs[1]))
+
 
 def no_edges() -> Edges:
     """No pair at all."""

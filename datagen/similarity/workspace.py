@@ -47,6 +47,10 @@ class Workspace:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def holds(self, size: int) -> bool:
+        """Whether so many bytes more would stay in memory."""
+        return size <= self._budget
+
     def array(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         """An array to fill."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from datagen.similarity.backend import choose, require_ray
 from datagen.similarity.bands import bands_for
 from datagen.similarity.index import KeptIndex, empty_index, made_alike
 from datagen.similarity.matching import Found, Plan, State, find
+from datagen.similarity.rounds import Rounds
 from datagen.similarity.workspace import MEGABYTE, Workspace
 
 PRIORITY = ("round", "id", "prompt_index", "position")
@@ -36,6 +38,8 @@ DROPPED = {
 PERMUTATIONS, MANY_PERMUTATIONS = 130, 252
 """26 bands of 5 rows at a threshold of 0.7; 42 of 6, which propose fewer needless pairs among very many rows."""
 MANY = 10_000_000
+COPIES = 3
+"""Of its state that memory has to hold for a set that is worked on in rounds: what is read, joined and gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,13 @@ def deduplicate(
     priority: Sequence[str] = PRIORITY,
     against: KeptIndex | None = None,
     room: Workspace | None = None,
+    rounds: Path | None = None,
 ) -> Deduplicated:
     """`dedup` with the index that later sets are compared with, and the work that it took.
 
-    `room` is where its state lies, which the index goes on using (default: one of `config.memory_mb`).
+    `room` is where its state lies, which the index goes on using (default: one of `config.memory_mb`). `rounds` is a
+    folder for what is found of these rows: where the next call's begin with the same, only the others are worked on.
+    That is for sets that memory holds on this machine; the result is the same with it and without.
     """
     _check(questions, config, ("id", column, *priority))
     ordered = _ordered(questions, priority, column)
@@ -86,12 +93,24 @@ def deduplicate(
     before = empty_index(plan) if against is None else made_alike(against, plan, "--against")
     text = ordered[column].cast(pl.String)
     with nullcontext(room) if room else room_of(config) as room:
-        found = _found(text, plan, config, room, before.state)
         ids = ordered["id"].cast(pl.String)
+        if (
+            rounds is not None
+            and not config.address
+            and room.holds(COPIES * (_size(text, plan) + _size(before.state.text, plan)))
+        ):
+            found = Rounds(rounds, ids, text, plan, before.state).find(config.backend, room)
+        else:
+            found = _found(text, plan, config, room, before.state)
         index = before.extended(ids, found)
         work = asdict(found.counts) | {"hash": hashing.NAME, "spilled_bytes": room.spilled}
         work |= {name: getattr(plan, name) for name in ("num_perm", "bands", "rows")}
         return Deduplicated(_split(ordered, text, ids, before.ids, found), index, work)
+
+
+def _size(text: pl.Series, plan: Plan) -> int:
+    """About how many bytes the texts and their state take."""
+    return int(text.estimated_size()) + len(text) * (8 + 4 * plan.bands + plan.num_perm)
 
 
 def room_of(config: DedupConfig) -> Workspace:
