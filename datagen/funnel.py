@@ -84,6 +84,8 @@ def _judged(found: Mapping[str, Any]) -> Iterator[str]:
     if asked:
         answers = ", ".join(f"{asked.get(answer, 0):,} {answer}" for answer in ("yes", "no", "unresolved"))
         yield f"judge: {asked['asked']:,} pairs asked about ({asked['neighbours']}): {answers}"
+        if 2 * asked.get("unresolved", 0) > asked["asked"]:
+            yield "judge: most answers are neither yes nor no: read them in hits.parquet (method unresolved, span)"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -336,14 +336,21 @@ def _judged(doubt: Doubt, outcome: Outcome[Judged]) -> Judged:
 
 
 def _answers(judged: Iterable[Judged], rows: pl.DataFrame) -> pl.DataFrame:
-    """A hit of method judge for each yes, of method unresolved for each doubt without a clear answer."""
+    """A hit of method judge for each yes, of method unresolved for each doubt without a clear answer; what the model
+    said is its span.
+    """
     methods = {"yes": judge.METHOD, judge.UNRESOLVED: UNRESOLVED}
     lines = (
-        (one.source_id, methods[one.answer], one.benchmark, one.item, "", None, None, None, one.similarity)
+        (one.source_id, methods[one.answer], one.benchmark, one.item, "", None, None, _said(one), one.similarity)
         for one in judged
         if one.answer in methods
     )
     return _in_order(lines, rows)
+
+
+def _said(judged: Judged) -> str:
+    """Both answers as they came, that of the other order second; or why there are none."""
+    return " | ".join(text or "(nothing)" for text in judged.said)
 
 
 def _asked(

@@ -68,7 +68,7 @@ from datagen.waves import Waves
 ORDER = ("prompt_index", "position")
 """The order in which questions were planned: who comes first is kept, whatever is asked for later."""
 ROUNDS = "rounds"
-"""The folder, within dedup's, of what it found in each round of questions."""
+"""The folder, within dedup's, of what it found in each round of questions; with --count they are deduplicated once."""
 QUESTIONS_PER_ROW = 16
 """Raw questions for each row of --target-rows at which a run gives up; Code Llama's set took four (section 2.5)."""
 
@@ -179,7 +179,7 @@ class Run:
         stage = self._whole_set(DEDUP, config)
         with self.folder.timed(DEDUP, time.monotonic):
             against = kept_before(config, len(frame), own=self.folder.path)
-            selection, done = _unique(frame, config, limits, against, stage.path / ROUNDS)
+            selection, done = _unique(frame, config, limits, against, None if limits[0] else stage.path / ROUNDS)
             report = run_whole_set(stage, frame, lambda _: selection, Question, notes={"dedup": done.work})
             save(done.index.only(selection.kept["id"]), stage.path / INDEX)
             return report
@@ -471,7 +471,7 @@ def _saved(outcome: Outcome[Any], n: int) -> dict[str, int]:
 
 
 def _unique(
-    frame: pl.DataFrame, config: DedupConfig, limits: tuple[int, int], against: KeptIndex | None, rounds: Path
+    frame: pl.DataFrame, config: DedupConfig, limits: tuple[int, int], against: KeptIndex | None, rounds: Path | None
 ) -> tuple[Selection, Deduplicated]:
     """Dedup of the first `count` raw questions; of what is kept, the first `target` (0: all)."""
     count, target = limits

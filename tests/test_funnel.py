@@ -93,7 +93,17 @@ def test_both_reports_stand_side_by_side():
     assert lines[0].split() == ["rows", "that", "overlap", "openai", "openai-min20", "strong", "execution", "judge"]
     assert lines[1].split() == ["bench", *["2"] * 5] and lines[4].split() == ["bench", *["10"] * 5]
     assert "1 items that no method can check" in text and "40 pairs of row and item, 1 without an answer" in text
-    assert "1 yes, 4 no, 1 unresolved" in text
+    assert "1 yes, 4 no, 1 unresolved" in text and "neither yes nor no" not in text
+
+
+def test_a_judge_that_does_not_answer_is_said():
+    """Where most answers are neither yes nor no, the reader is told, and where to read them."""
+    found = {
+        "methods": {"judge": {"bench": {"items": 10, "rows_hit": 0}}},
+        "judge": {"asked": 6, "neighbours": "tf-idf", "no": 2, "unresolved": 4},
+    }
+    text = overlaps(Report("4-decontaminate", 20, 20, 16, {"unresolved": 4}, 0, {"decontamination": found}))
+    assert "most answers are neither yes nor no" in text and "hits.parquet" in text
 
 
 def test_no_benchmark_no_table():

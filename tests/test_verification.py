@@ -162,6 +162,17 @@ async def test_yes_contaminates_no_cleans_garbage_is_unresolved(tmp_path: Path, 
         assert set(found.hits.filter(pl.col("method") == "judge")["source_id"]) <= {"b", "c"}
 
 
+async def test_what_the_judge_said_is_told(tmp_path: Path, pool: Pool) -> None:
+    """The hit and the dropped row of a doubt without a clear answer say both answers as they came, or the failure."""
+    for said, told in (("well,\n no", "well, no | well, no"), ("", "(nothing) | (nothing)")):
+        found = await verify(tmp_path / told, pool, model=Model(said))
+        assert set(found.hits.filter(pl.col("method") == "unresolved")["span"]) == {told}
+        row = found.selection.dropped.row(by_predicate=pl.col("source_id") == "b", named=True)
+        assert row["detail"] == f"{row['item']} of {row['benchmark']} by judge: {told}"
+    failed = await verify(tmp_path / "failed", pool, model=Model(RequestFailed("timed out")))
+    assert "timed out" in failed.hits.filter(pl.col("method") == "unresolved")["span"][0]
+
+
 async def test_failed_request_is_unresolved_and_owed(tmp_path: Path, pool: Pool) -> None:
     """A judge whose requests fail leaves its rows unresolved and owed; asked again by the same command, they are
     answered.

@@ -263,6 +263,22 @@ async def test_a_later_run_keeps_nothing_that_an_earlier_one_kept(recipe, tmp_pa
     assert any(name.startswith(f"{tmp_path}/first:") for name in named)
 
 
+async def test_rounds_of_questions_are_the_whole_set(recipe, tmp_path):
+    """Later rounds of a run go on from what dedup found before; with that gone, it makes the same tables to the byte."""
+    found = tmp_path / "run/2-dedup/rounds"
+    await work(tmp_path / "run", recipe, lambda run: run.questions())
+    first = {path.name: path.read_bytes() for path in found.iterdir()}
+    more = replace(recipe, questions=replace(recipe.questions, target=30))
+    await work(tmp_path / "run", more, lambda run: run.questions())
+    second = {path.name: path.read_bytes() for path in found.iterdir()}
+    assert first and first.items() < second.items()
+    rounds = tables(tmp_path / "run")
+    for path in found.iterdir():
+        path.unlink()
+    await work(tmp_path / "run", more, workflow.then(lambda run: run.dedup()))
+    assert tables(tmp_path / "run") == rounds
+
+
 async def test_a_run_is_not_compared_with_itself(recipe, tmp_path):
     """--against the run's own folder is refused: every question would be its own duplicate."""
     await work(tmp_path / "run", recipe, lambda run: run.questions())

@@ -13,8 +13,8 @@ HITS = {
     "start": pl.Int64, "end": pl.Int64, "span": pl.String, "score": pl.Float64,
 }  # fmt: skip
 """One line a finding. `field` is the row's column, `span` its text from character `start` to `end`; a finding about a
-whole row, or one that runs from a field into the next, has the field "" and no places (nulls). `score` is the method's
-own, from 0 to 1."""
+whole row, or one that runs from a field into the next, has the field "" and no places (nulls); the `span` of a judge's
+is what it said. `score` is the method's own, from 0 to 1."""
 
 FOUND = {"row": pl.Int64, "number": pl.Int64} | {
     name: kind for name, kind in HITS.items() if name in ("method", "field", "start", "end", "span", "score")

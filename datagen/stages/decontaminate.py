@@ -57,9 +57,10 @@ def apply(rows: pl.DataFrame, hits: pl.DataFrame, config: DecontaminateConfig) -
         .when(pl.col("method") == UNRESOLVED)
         .then(pl.lit("unresolved"))
     )
+    found_by = pl.col("method").replace(UNRESOLVED, "judge")
     ordered = chosen.filter(pl.col("reason").is_not_null()).sort("reason", maintain_order=True)
     first = ordered.unique("source_id", keep="first", maintain_order=True).with_columns(
-        detail=pl.format("{} of {} by {}: {}", "item", "benchmark", "method", pl.col("span").fill_null("the whole row"))
+        detail=pl.format("{} of {} by {}: {}", "item", "benchmark", found_by, pl.col("span").fill_null("the whole row"))
     )
     ids = ids_of(rows)
     found = ids.is_in(first["source_id"].implode())
