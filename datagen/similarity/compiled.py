@@ -34,9 +34,8 @@ _PAIRS = [b"<=", b">=", b"==", b"!=", b"->", b"=>", b":=", b"+=", b"-=", b"*=", 
 _PAIR = np.zeros((128, 128), np.bool_)
 for _first, _second in _PAIRS:
     _PAIR[_first, _second] = True
-_STARTS, _GOES_ON = _SINGLE.copy(), _KIND > _LETTER  # a token of no letter or digit; a word after its letters
-_STARTS[list(b"!-:")] = _GOES_ON[list(b"_#+")] = True
-_CASE = np.uint8(32)
+_PLAIN = np.where(_KIND, _LOWER, np.uint8(32))  # what a byte becomes by itself; 0 if that depends on its neighbours
+_PLAIN[_SINGLE] = _PLAIN[list(b"!-:._#")] = 0
 _OPENS_LINE = np.zeros(256, np.bool_)
 _OPENS_LINE[list(b"-+>#=_")] = True
 
@@ -127,38 +126,69 @@ def _scan(data: Bytes, offsets: Offsets, whole: Mask, out: Bytes, bounds: Offset
 
 
 @_compiled
-def _scan_row(data: Bytes, start: int, end: int, out: Bytes, place: int) -> int:
-    begin = place
-    i = start
+def _scan_row(data: Bytes, start: int, end: int, out: Bytes, begin: int) -> int:
+    """Writes the tokens, a space after each but the last, and says where they end.
+
+    A byte that may make more of the word before it, or a token of its own, takes that word back and has it read again
+    by `_token`.
+    """
+    i, place, taken, inside = start, begin, start, 0
     while i < end:
-        if _KIND[data[i]] == 0 and not _STARTS[data[i]]:
-            i += 1
+        read, written, inside = _words(data[i:end], out[place:], inside)
+        i, place = i + read, place + written
+        if i == end:
+            break
+        byte = _alone(data, i, end, inside)
+        if byte:
+            out[place] = byte
+            place += inside
+            inside, i = np.int64(byte > _SPACE), i + 1
             continue
-        gap = 1 if place > begin else 0
-        letters = _letters(data[i:end], out[place + gap :])
-        stop, to = i + letters, place + gap + letters
-        if stop == i or (stop < end and _GOES_ON[data[stop]]):
-            stop, to = _token(data, start, i, end), place + gap
-            for at in range(i, stop):
-                out[to] = _LOWER[data[at]]
-                to += 1
-        if stop == i:
-            i += 1
-            continue
-        if gap:
+        first = i
+        while first > taken and (_KIND[data[first - 1]] or data[first - 1] == _UNDERSCORE):
+            first -= 1
+        stop, place, inside = _token(data, start, first, end), place - (i - first), 0
+        for at in range(first, stop):
+            out[place] = _LOWER[data[at]]
+            place += 1
+        if stop > first:
             out[place] = _SPACE
-        i, place = stop, to
-    return place
+            place += 1
+        i = taken = max(stop, first + 1)
+    return place - 1 if place > begin and not inside else place
 
 
 @_compiled
-def _letters(text: Bytes, out: Bytes) -> int:
-    """How many letters the text begins with; they are copied in lower case."""
+def _words(text: Bytes, out: Bytes, inside: int) -> tuple[int, int, int]:
+    """Copies words, a space after each, up to a byte that depends on its neighbours: bytes read, written, whether a
+    word is open. Without a branch at the end of a word, which a processor would often guess wrongly.
+    """
+    place, open_ = np.uint64(0), np.uint64(inside)
     for i in range(len(text)):
-        if _KIND[text[i]] != _LETTER:
-            return i
-        out[i] = text[i] | _CASE
-    return len(text)
+        byte = _PLAIN[text[i]]
+        if byte == 0:
+            return i, np.int64(place), np.int64(open_)
+        out[place] = byte
+        word = np.uint64(byte > _SPACE)
+        place += word | open_  # of the spaces in a row, the first
+        open_ = word
+    return len(text), np.int64(place), np.int64(open_)
+
+
+@_compiled
+def _alone(data: Bytes, i: int, end: int, inside: int) -> np.uint8:
+    """A space for a byte that is punctuation for sure, an underscore within a word as it is, 0 for any other."""
+    byte, before = data[i], _KIND[data[i - 1]] if inside else np.uint8(0)
+    after = data[i + 1] if i + 1 < end else _SPACE
+    if byte == _UNDERSCORE:
+        return byte if before and _KIND[after] else np.uint8(0)
+    if byte == _HYPHEN:
+        gap = before == _LETTER and _KIND[after] == _LETTER
+    elif byte == _DOT:
+        gap = _KIND[after] != _DIGIT
+    else:
+        gap = after != 61 and (byte == 33 or byte == 58)  # ! and :
+    return _SPACE if gap else np.uint8(0)
 
 
 @_compiled
