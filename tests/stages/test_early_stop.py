@@ -32,6 +32,7 @@ from datagen.prompts import load_prompt, prompt_folders
 from datagen.selection import contradiction
 from datagen.stages.solve import SOLUTIONS_VARIABLES, TESTS_VARIABLES, SolveEngines, SolvePrompts, most, solve
 from datagen.waves import BUSY, IDLE, Waves, wave_size
+from sandbox.judge import Usage, conclude
 
 QUESTION = Question("q1", "Write add(a, b) that returns the sum.", "numbers", "easy", "a shop", 0, 0, 0, "asker")
 PROMPTS = SolvePrompts(
@@ -91,8 +92,7 @@ class Clockwork:
         words = re.findall(r"does (.*)", f"{job.program}\n{self._stub}")[0].split()
         pairs = [self._result(words[i % len(words)], job) for i in range(len(job.tests))]
         results, used = tuple(result for result, _ in pairs), sum(seconds for _, seconds in pairs)
-        bad = [result for result in results if result.status is not Status.PASS]
-        return Verdict(bad[0].status if bad else Status.PASS, results, "", used)
+        return conclude(results, Usage(used))
 
     def _result(self, word: str, job: Job) -> tuple[TestResult, float]:
         digits, status = re.fullmatch(r"([\d.]*)([\w-]+)", word).groups()
