@@ -264,7 +264,7 @@ async def test_a_later_run_keeps_nothing_that_an_earlier_one_kept(recipe, tmp_pa
 
 
 async def test_rounds_of_questions_are_the_whole_set(recipe, tmp_path):
-    """Later rounds go on from what dedup found before; with that gone, it makes the same tables to the byte."""
+    """Later rounds of a run go on from what dedup found before; with that gone it makes the same tables to the byte."""
     found = tmp_path / "run/2-dedup/rounds"
     await work(tmp_path / "run", recipe, lambda run: run.questions())
     first = {path.name: path.read_bytes() for path in found.iterdir()}

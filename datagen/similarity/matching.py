@@ -366,16 +366,15 @@ def settled(
     """Which of `count` rows are kept, and for each other one the edge to the row that it goes for; from the edges of
     the small buckets and `led` (Comparing) for the large ones.
     """
-    found = [edges, *led(large)]
+    edges = joined([edges, *led(large)])
     while True:
-        edges = joined(found)
         kept = keep_first(count, edges, plan.flip_cap if plan.flips == CAP else 0)
         counts.similar, counts.uncompared = len(edges), 0
         # a row that one leader stands for was not compared with others that it stands for: where both are kept, now
-        more = led([rows[kept[rows]] for rows in large])
-        if not sum(len(part) for part in more):
+        more = joined([edges, *led([rows[kept[rows]] for rows in large])])
+        if len(more) == len(edges):  # under a cap, flips of kept rows that stay are found each time
             return kept, nearest(edges, kept)
-        found = [edges, *more]
+        edges = more
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,16 @@ def test_a_cap_keeps_as_many_turned_tasks_as_it_says():
     assert kept["id"].to_list() == ["q0", "q1"]
 
 
+def test_a_cap_holds_in_a_large_bucket():
+    """Flips that stay beside their row in a bucket over CAP are found once, and the rest goes."""
+    shared = " ".join(sentence(random.Random(1), 40))
+    turned_rows = [f"{shared} {word} {number}x" for number in range(2) for word in ("minimum", "maximum")]
+    texts = turned_rows + [f"{shared} item{number}" for number in range(2 * CAP)]
+    found = run(texts, Plan(0.7, 3, 130, 26, 5, flips="cap", flip_cap=1))
+    assert found.counts.capped_buckets > 0
+    assert kept_of(found) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("left", "right", "expected"),
     [
