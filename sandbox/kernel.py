@@ -66,7 +66,7 @@ def make(prepared: Call) -> int:
     """Make a prepared system call; OSError names it when it fails."""
     result: int = _syscall(*prepared.arguments)
     if result < 0:
-        raise _failure(prepared)
+        raise _failure(prepared.name)
     return result
 
 
@@ -74,12 +74,12 @@ def make_all(calls: Iterable[Call]) -> None:
     """Make prepared calls of which none gives anything; OSError at the first that fails."""
     for prepared in calls:
         if _syscall(*prepared.arguments) < 0:
-            raise _failure(prepared)
+            raise _failure(prepared.name)
 
 
-def _failure(failed: Call) -> OSError:
+def _failure(name: str) -> OSError:
     error = ctypes.get_errno()
-    return OSError(error, f"{failed.name}: {os.strerror(error)}")
+    return OSError(error, f"{name}: {os.strerror(error)}")
 
 
 def call(name: str, *arguments: Argument) -> int:
@@ -100,7 +100,7 @@ def wait4(pid: int, options: int) -> tuple[int, int, float, int]:
     """
     done: int = _syscall(_WAIT4, ctypes.c_long(pid), _STATUS, ctypes.c_long(options), _USAGE)
     if done < 0:
-        raise OSError(ctypes.get_errno(), "wait4")
+        raise _failure("wait4")
     user, user_more, system, system_more, peak = _USAGE_LAYOUT.unpack_from(_USAGE)
     return done, _STATUS_LAYOUT.unpack_from(_STATUS)[0], user + system + (user_more + system_more) / 1e6, peak
 
@@ -108,7 +108,7 @@ def wait4(pid: int, options: int) -> tuple[int, int, float, int]:
 def state_of(path: bytes) -> bytes:
     """All that stat(2) says of a path, as the kernel writes it: for comparison, and cheaper than `os.stat`."""
     if _syscall(_STAT, _HERE, path, _STATE, _NO_FLAGS) < 0:
-        raise OSError(ctypes.get_errno(), "stat")
+        raise _failure("stat")
     return _STATE.raw
 
 

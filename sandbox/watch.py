@@ -30,7 +30,7 @@ class Watch:
     """
 
     def __init__(self, program: int, tests: int, quota: Quota, without: Sequence[str]) -> None:
-        self._program, self._tests = program, tests
+        self._program, self._tests, self._alone = program, tests, program == tests
         self._quota = quota
         self._without = without
         self._deadline = time.monotonic() + quota.wall_seconds
@@ -43,7 +43,7 @@ class Watch:
         Where the other end of one of `readers` hangs up, it has been written more than allowed.
         """
         tests = os.pidfd_open(self._tests)
-        program = tests if self._program == self._tests else os.pidfd_open(self._program)
+        program = tests if self._alone else os.pidfd_open(self._program)
         poll = select.poll()
         for descriptor in (tests, program, output, *ends):
             poll.register(descriptor, select.POLLIN)
@@ -59,7 +59,7 @@ class Watch:
             return False
         finally:
             os.close(tests)
-            if program != tests:
+            if not self._alone:
                 os.close(program)
 
     def _goes_on(self, poll: select.poll, ready: Set[int], program: int, output: int, readers: tuple[int, ...]) -> bool:
@@ -76,18 +76,17 @@ class Watch:
 
     def end(self) -> dict[str, Any]:
         """End and reap what is left of the round; what it used, and how each process ended by itself."""
-        tests = None if self._program == self._tests else _reap(self._tests)[0]
+        tests = None if self._alone else _reap(self._tests)[0]
         program, cpu, peak = _reap(self._program)
-        if self._program == self._tests:
-            tests = program
-        return {"cause": self._cause, "program": program, "tests": tests, "cpu": cpu, "peak_mb": peak / 1024}
+        statuses = {"program": program, "tests": program if self._alone else tests}
+        return {"cause": self._cause, **statuses, "cpu": cpu, "peak_mb": peak / 1024}
 
     def _sleep(self) -> float:
         """Seconds in which no limit can be reached, whatever runs."""
         quota, left = self._quota, self._deadline - time.monotonic()
         if not self._cause:
             left = min(left, (quota.cpu_seconds - _cpu(self._program)) / _PROCESSORS)
-        if self._program != self._tests:
+        if not self._alone:
             left = min(left, (quota.cpu_seconds + _GRADER_MARGIN - _cpu(self._tests)) / _PROCESSORS)
         return max(_SHORTEST_SLEEP, left)
 
@@ -95,7 +94,7 @@ class Watch:
         """Whether the round may go on; kills the program at its first excess, and gives the tests' process a moment to
         report.
         """
-        if self._program != self._tests and _cpu(self._tests) >= self._quota.cpu_seconds + _GRADER_MARGIN:
+        if not self._alone and _cpu(self._tests) >= self._quota.cpu_seconds + _GRADER_MARGIN:
             self._cause = self._cause or TESTS_CPU
             return False
         excess = self._excess()

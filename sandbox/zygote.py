@@ -111,7 +111,8 @@ class Zygote:
         data, ancillary, _, _ = self._channel.recvmsg(4096, _socket.CMSG_SPACE(8))
         if not data:
             self._enclosure.leave()
-        order, doors = self._known.get(data) or self._understood(data), _DOORS[len(ancillary[0][2])](ancillary[0][2])
+        order, descriptors = self._known.get(data) or self._understood(data), ancillary[0][2]
+        doors = _DOORS[len(descriptors)](descriptors)
         try:
             report = self._kinds[order.kind](order, *doors)
         except OSError as error:
