@@ -94,14 +94,7 @@ def deduplicate(
     text = ordered[column].cast(pl.String)
     with nullcontext(room) if room else room_of(config) as room:
         ids = ordered["id"].cast(pl.String)
-        if (
-            rounds is not None
-            and not config.address
-            and room.holds(COPIES * (_size(text, plan) + _size(before.state.text, plan)))
-        ):
-            found = Rounds(rounds, ids, text, plan, before.state).find(config.backend, room)
-        else:
-            found = _found(text, plan, config, room, before.state)
+        found = _found(ids, text, plan, config, room, before.state, rounds)
         index = before.extended(ids, found)
         work = asdict(found.counts) | {"hash": hashing.NAME, "spilled_bytes": room.spilled}
         work |= {name: getattr(plan, name) for name in ("num_perm", "bands", "rows")}
@@ -118,14 +111,21 @@ def room_of(config: DedupConfig) -> Workspace:
     return Workspace(config.memory_mb * MEGABYTE)
 
 
-def _found(text: pl.Series, plan: Plan, config: DedupConfig, room: Workspace, before: State) -> Found:
-    """What becomes of each text, found on this machine or on the cluster that the settings name."""
-    if not config.address:
-        return find([text], plan, choose(config.backend, len(text)), room, before)
-    require_ray()
-    cluster = importlib.import_module("datagen.similarity.on_ray")  # loads ray, so only when asked for
-    found: Found = cluster.find([text], plan, config.backend, before, address=config.address)
-    return found
+def _found(
+    ids: pl.Series, text: pl.Series, plan: Plan, config: DedupConfig, room: Workspace, before: State,
+    rounds: Path | None,
+) -> Found:  # fmt: skip
+    """What becomes of each text, found on the cluster that the settings name or on this machine: there with what
+    earlier rounds found, if memory holds it.
+    """
+    if config.address:
+        require_ray()
+        cluster = importlib.import_module("datagen.similarity.on_ray")  # loads ray, so only when asked for
+        found: Found = cluster.find([text], plan, config.backend, before, address=config.address)
+        return found
+    if rounds is not None and room.holds(COPIES * (_size(text, plan) + _size(before.text, plan))):
+        return Rounds(rounds, ids, text, plan, before).find(config.backend, room)
+    return find([text], plan, choose(config.backend, len(text)), room, before)
 
 
 def plan_of(config: DedupConfig, rows: int) -> Plan:
