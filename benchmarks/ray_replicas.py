@@ -173,7 +173,7 @@ def ray_data(args: argparse.Namespace) -> Pass:
 def engine_settings(args: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """(vLLM's arguments as datagen gives them, with as many sequences at once as it then takes; whether on a CPU)."""
     folder = resolve_model(args.model)
-    resolved, on_cpu = loading._resolved(_config(args), folder, share=1.0)
+    resolved, on_cpu = loading.resolve(_config(args), folder, share=1.0)
     at_once = {"max_num_seqs": resolved.scheduler_config.max_num_seqs}
     return loading.settings(_config(args), folder, share=1.0, on_cpu=on_cpu) | at_once, on_cpu
 

@@ -79,7 +79,7 @@ async def load(config: EngineConfig, share: float) -> Loaded:
         leash = Leash()
         undo.callback(leash.pull)
         try:
-            resolved, on_cpu = await in_thread(lambda: _resolved(config, folder, share))
+            resolved, on_cpu = await in_thread(lambda: resolve(config, folder, share))
             engine = await _launched(resolved, leash, log)
         except Exception as error:  # vLLM and what it imports raise anything; here it all means: it did not load
             raise explain("\n".join([printed(log), *traceback.format_exception(error)]), config.model) from error
@@ -89,7 +89,7 @@ async def load(config: EngineConfig, share: float) -> Loaded:
         return Loaded(engine, chat, config.model, engine.model_config.max_model_len, on_cpu, slots, log, leash)
 
 
-def _resolved(config: EngineConfig, folder: str, share: float) -> tuple[Any, bool]:
+def resolve(config: EngineConfig, folder: str, share: float) -> tuple[Any, bool]:
     """(vLLM's own configuration, whether it runs on the CPU)."""
     _environment()
     from vllm.engine.arg_utils import AsyncEngineArgs
