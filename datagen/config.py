@@ -368,6 +368,7 @@ class EstimateConfig:
     driver_cpu: float = setting(0.02, "CPU seconds of the driver per unique question", at_least=0)
     ledger_bytes: float = setting(2.0, "bytes on disk per token written: ledgers", at_least=0)
     table_bytes: float = setting(2.0, "bytes on disk per token written: tables and data set", at_least=0)
+    round_bytes: float = setting(290.0, "bytes on disk per raw question: what dedup found of it", at_least=0)
     dedup_bytes: float = setting(1900.0, "memory of dedup per raw question", at_least=0)
 
 

@@ -24,7 +24,17 @@ from datagen.config import EstimateConfig
 from datagen.errors import DatagenError, InputError
 from datagen.ledger import read_records
 from datagen.progress import duration
-from datagen.store import DECONTAMINATE, DEDUP, QUESTIONS, SOLVE, Report, read_manifest, read_report, read_reports
+from datagen.store import (
+    DECONTAMINATE,
+    DEDUP,
+    QUESTIONS,
+    ROUNDS,
+    SOLVE,
+    Report,
+    read_manifest,
+    read_report,
+    read_reports,
+)
 
 SAMPLE = 4096
 """Items of a stage that are looked at; ledgers are sorted by hash, so the first of them are a fair sample."""
@@ -52,6 +62,7 @@ class Estimate:
     sandbox_cores: float
     ledger_bytes: float
     table_bytes: float
+    round_bytes: float
     dedup_bytes: float
     driver_bytes: float
     price: float
@@ -89,6 +100,7 @@ def estimate(config: EstimateConfig) -> Estimate:
         sandbox_cores=candidates * config.program_cpu / max(seconds["generation"], 1e-9),
         ledger_bytes=tokens * config.ledger_bytes,
         table_bytes=tokens * config.table_bytes,
+        round_bytes=raw * config.round_bytes,
         dedup_bytes=_DEDUP_BASE + raw * config.dedup_bytes,
         driver_bytes=_DRIVER_BASE + unique * _DRIVER_BYTES,
         price=gpu / _HOUR * config.gpu_price + (read * config.read_price + tokens * config.written_price) / 1e6,
@@ -109,7 +121,7 @@ def measured(run: Path, questions: float | None = None) -> dict[str, float]:
     if not asked:
         raise InputError("holds no finished question", where=str(run), hint="Give the folder of a run with --run")
     found = _of_questions(asked) | _of_uniqueness(reports, questions) | _of_solving(solved) | _of_cleaning(reports)
-    return found | _of_disk(run, asked + solved) | _of_time(run, reports)
+    return found | _of_rounds(run, reports) | _of_disk(run, asked + solved) | _of_time(run, reports)
 
 
 def _records(stage: Path) -> list[dict[str, Any]]:
@@ -131,11 +143,22 @@ def _of_questions(asked: list[dict[str, Any]]) -> dict[str, float]:
 
 def _of_uniqueness(reports: Mapping[str, Report], questions: float | None) -> dict[str, float]:
     """Of the questions that parsed and are not surplus: what did not parse is in the tokens per question that did."""
-    report = reports.get(DEDUP)
-    came = report.inputs - report.dropped.get("surplus", 0) if report else 0
+    report, came = reports.get(DEDUP), _came(reports)
     if report is None or not report.kept:
         return {}
     return {"unique": unique_share(report.kept / came, (questions or came) / came)}
+
+
+def _came(reports: Mapping[str, Report]) -> int:
+    """Questions that dedup looked at; 0 if it has not."""
+    report = reports.get(DEDUP)
+    return report.inputs - report.dropped.get("surplus", 0) if report else 0
+
+
+def _of_rounds(run: Path, reports: Mapping[str, Report]) -> dict[str, float]:
+    """Bytes per question of what dedup keeps for later rounds: none with --count, which has one round."""
+    files = [path.stat().st_size for path in (run / DEDUP / ROUNDS).glob("*")]
+    return _per(_came(reports), round_bytes=sum(files))
 
 
 def unique_share(share: float, times: float) -> float:
@@ -226,6 +249,7 @@ def _sum(tables: list[dict[str, Any]], key: str) -> float:
 def shown(config: EstimateConfig, found: Estimate) -> str:
     """The estimate as a table."""
     tokens = sum(found.written.values())
+    rounds = f"dedup's rounds {_bytes(found.round_bytes)}"
     parts = ", ".join(f"{name} {_short(count)}" for name, count in found.written.items())
     lines = [
         ("questions", f"{config.questions:,} raw, {found.unique:,.0f} unique, {found.rows:,.0f} rows"),
@@ -234,7 +258,7 @@ def shown(config: EstimateConfig, found: Estimate) -> str:
         ("wall", f"{duration(found.wall_seconds)} on {config.gpus:,} GPUs, held up by {found.held_up_by}"),
         ("sandbox", f"{_hours(found.sandbox_seconds)} of CPU; {_cores(found)}, of {config.cores:,} given"),
         ("driver", f"{_hours(found.driver_seconds)} of CPU; {_shards(found, config)}"),
-        ("disk", f"ledgers {_bytes(found.ledger_bytes)}, tables and data set {_bytes(found.table_bytes)}"),
+        ("disk", f"ledgers {_bytes(found.ledger_bytes)}, tables and data set {_bytes(found.table_bytes)}, {rounds}"),
         ("memory", f"dedup {_bytes(found.dedup_bytes)}, driver {_bytes(found.driver_bytes)}, each on one machine"),
     ]
     lines += [("price", f"{found.price:,.2f}")] if found.price else []

