@@ -142,7 +142,7 @@ def _scan_row(data: Bytes, start: int, end: int, out: Bytes, begin: int) -> int:
         if byte:
             out[place] = byte
             place += inside
-            inside, i = int(byte > _SPACE), i + 1
+            inside, i = np.int64(byte > _SPACE), i + 1
             continue
         first = i
         while first > taken and (_KIND[data[first - 1]] or data[first - 1] == _UNDERSCORE):
@@ -167,12 +167,12 @@ def _words(text: Bytes, out: Bytes, inside: int) -> tuple[int, np.int64, np.int6
     for i in range(len(text)):
         byte = _PLAIN[text[i]]
         if byte == 0:
-            return i, np.int64(place), np.int64(open_)  # type: ignore[return-value]  # numba's integers are Python's
+            return i, np.int64(place), np.int64(open_)
         out[place] = byte
         word = np.uint64(byte > _SPACE)
         place += word | open_  # of the spaces in a row, the first
         open_ = word
-    return len(text), np.int64(place), np.int64(open_)  # type: ignore[return-value]  # numba's integers are Python's
+    return len(text), np.int64(place), np.int64(open_)
 
 
 @_compiled
