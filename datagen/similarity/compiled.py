@@ -132,7 +132,7 @@ def _scan_row(data: Bytes, start: int, end: int, out: Bytes, begin: int) -> int:
     A byte that may make more of the word before it, or a token of its own, takes that word back and has it read again
     by `_token`.
     """
-    i, place, taken, inside = start, begin, start, 0
+    i, place, taken, inside = start, begin, start, np.int64(0)
     while i < end:
         read, written, inside = _words(data[i:end], out[place:], inside)
         i, place = i + read, place + written
@@ -142,12 +142,12 @@ def _scan_row(data: Bytes, start: int, end: int, out: Bytes, begin: int) -> int:
         if byte:
             out[place] = byte
             place += inside
-            inside, i = int(byte > _SPACE), i + 1
+            inside, i = np.int64(byte > _SPACE), i + 1
             continue
         first = i
         while first > taken and (_KIND[data[first - 1]] or data[first - 1] == _UNDERSCORE):
             first -= 1
-        stop, place, inside = _token(data, start, first, end), place - (i - first), 0
+        stop, place, inside = _token(data, start, first, end), place - (i - first), np.int64(0)
         for at in range(first, stop):
             out[place] = _LOWER[data[at]]
             place += 1
@@ -159,7 +159,7 @@ def _scan_row(data: Bytes, start: int, end: int, out: Bytes, begin: int) -> int:
 
 
 @_compiled
-def _words(text: Bytes, out: Bytes, inside: int) -> tuple[int, int, int]:
+def _words(text: Bytes, out: Bytes, inside: int) -> tuple[int, np.int64, np.int64]:
     """Copies words, a space after each, up to a byte that depends on its neighbours: bytes read, written, whether a
     word is open. Without a branch at the end of a word, which a processor would often guess wrongly.
     """
@@ -167,12 +167,12 @@ def _words(text: Bytes, out: Bytes, inside: int) -> tuple[int, int, int]:
     for i in range(len(text)):
         byte = _PLAIN[text[i]]
         if byte == 0:
-            return i, np.int64(place), np.int64(open_)  # type: ignore[return-value]  # numba's integers are Python's
+            return i, np.int64(place), np.int64(open_)
         out[place] = byte
         word = np.uint64(byte > _SPACE)
         place += word | open_  # of the spaces in a row, the first
         open_ = word
-    return len(text), np.int64(place), np.int64(open_)  # type: ignore[return-value]  # numba's integers are Python's
+    return len(text), np.int64(place), np.int64(open_)
 
 
 @_compiled
@@ -257,9 +257,11 @@ def values(texts: Texts) -> U64:
 @_compiled
 def _values(data: Bytes, offsets: Offsets, up: U64, out: U64) -> None:
     for row in range(len(out)):
-        text = data[offsets[row] : offsets[row + 1]]
-        total = np.uint64(0)
-        for i in range(len(text)):
+        text, total = data[offsets[row] : offsets[row + 1]], np.uint64(0)
+        even = text[: len(text) // 16 * 16]  # which leaves no rest to the vectorised loop
+        for i in range(len(even)):
+            total += np.uint64(even[i]) * up[i]
+        for i in range(len(even), len(text)):
             total += np.uint64(text[i]) * up[i]
         out[row] = _fmix64(total + np.uint64(len(text)) * _LENGTH)
 
@@ -274,21 +276,31 @@ def _fmix64(value: np.uint64) -> np.uint64:
 @_compiled
 def _shingles(text: Bytes, size: int, down: U64, up: U64, marks: Offsets, sums: U64, hashes: U64) -> int:
     """Fills `hashes` with the value of each shingle of a text; `marks` with where words begin. How many."""
-    words, total = 1, np.uint64(0)
-    marks[0], sums[0] = 0, total
-    for i in range(len(text)):
-        marks[words], sums[words] = i + 1, total  # of the next word, if this is the space before it
-        words += text[i] == _SPACE
-        total += np.uint64(text[i]) * up[i]
-    marks[words], sums[words] = len(text) + 1, total
+    words: int = _sum_words(text, up, marks, sums)
     count, ahead = max(1, words - size + 1), min(size, words)
     hashes[0] = _fmix64(sums[ahead] + np.uint64(marks[ahead] - 1) * _LENGTH)
     space = np.uint64(_SPACE) * down[1]  # sums end before the space, which is not the shingle's
-    for first in range(1, count):
-        begin, last = marks[first], first + ahead
-        length = np.uint64(marks[last] - 1 - begin)
-        hashes[first] = _fmix64((sums[last] - sums[first]) * down[begin] - space + length * _LENGTH)
+    begin, end = marks[1:count], marks[1 + ahead : count + ahead]
+    before, after, out = sums[1:count], sums[1 + ahead : count + ahead], hashes[1:count]
+    for i in range(len(out)):
+        length = np.uint64(end[i] - 1 - begin[i])
+        out[i] = _fmix64((after[i] - before[i]) * down[np.uint64(begin[i])] - space + length * _LENGTH)
     return count
+
+
+@_compiled
+def _sum_words(text: Bytes, up: U64, marks: Offsets, sums: U64) -> np.int64:
+    """Fills `marks` with where each word begins, `sums` with the polynomial up to the space before it, both up to a
+    word after the last. How many words.
+    """
+    words, total = np.uint64(1), np.uint64(0)  # an index without a sign needs no look whether it counts from the end
+    marks[0], sums[0] = 0, total
+    for i in range(len(text)):
+        marks[words], sums[words] = i + 1, total  # of the next word, if this is the space before it
+        words += np.uint64(text[i] == _SPACE)
+        total += np.uint64(text[i]) * up[i]
+    marks[words], sums[words] = len(text) + 1, total
+    return np.int64(words)
 
 
 def signatures(texts: Texts, size: int, a: U32, b: U32) -> U32:
@@ -306,11 +318,7 @@ def _sign(data: Bytes, offsets: Offsets, size: int, a: U32, b: U32, up: U64, dow
     hashes, mixed = np.empty(longest + 3, np.uint64), np.empty(longest + 3 + _STEP, np.uint32)
     for row in range(len(out)):
         count = _shingles(data[offsets[row] : offsets[row + 1]], size, down, up, marks, sums, hashes)
-        for i in range(count):
-            value = np.uint32(hashes[i] >> _32)
-            value = np.uint32((value ^ (value >> np.uint32(16))) * _N1)
-            value = np.uint32((value ^ (value >> np.uint32(13))) * _N2)
-            mixed[i] = value ^ (value >> np.uint32(16))
+        _mix(hashes[:count], mixed[:count])
         filled = (count + _STEP - 1) // _STEP
         for i in range(count, filled * _STEP):
             mixed[i] = mixed[0]  # once more changes no minimum, and leaves no rest to the vectorised loop
@@ -321,6 +329,16 @@ def _sign(data: Bytes, offsets: Offsets, size: int, a: U32, b: U32, up: U64, dow
             out[row, k] = least
 
 
+@_compiled
+def _mix(hashes: U64, out: U32) -> None:
+    """What the permutations are applied to: each shingle's 32 bits, finalised."""
+    for i in range(len(out)):
+        value = np.uint32(hashes[i] >> _32)
+        value = np.uint32((value ^ (value >> np.uint32(16))) * _N1)
+        value = np.uint32((value ^ (value >> np.uint32(13))) * _N2)
+        out[i] = value ^ (value >> np.uint32(16))
+
+
 def overlaps(texts: Texts, size: int, left: Rows, right: Rows) -> tuple[Rows, Rows]:
     """See `backend.Backend`."""
     longest = int(np.diff(texts.offsets).max(initial=0))
@@ -329,7 +347,7 @@ def overlaps(texts: Texts, size: int, left: Rows, right: Rows) -> tuple[Rows, Ro
     hashes, bounds = np.empty(first[-1], np.uint64), np.empty((2, first[-1]), np.int64)
     _hash_all(texts.data, texts.offsets, size, up, down, longest, first, hashes, bounds)
     common, union = np.empty(len(left), np.int64), np.empty(len(left), np.int64)
-    table = np.empty(1 << (2 * int(np.diff(first).max(initial=1))).bit_length(), np.int64)
+    table = np.empty(1 + _fill_mask(int(np.diff(first).max(initial=1))), np.int64)
     order = np.argsort(left, kind="stable")
     _overlap(texts.data, first, hashes, bounds, left, right, order, table, common, union)
     return common, union
@@ -369,11 +387,11 @@ def _hash_all(
 
 
 @_compiled
-def _same(data: Bytes, bounds: Offsets, a: int, b: int) -> bool:
-    """Whether two shingles are the same bytes."""
+def _same(data: Bytes, bounds: Offsets, a: int, b: int, more: int = 1) -> bool:
+    """Whether two shingles are the same bytes; with `more`, whether they and those after each are."""
     start, other = bounds[0, a], bounds[0, b]
-    length = bounds[1, a] - start
-    if bounds[1, b] - other != length:
+    length = bounds[1, a + more - 1] - start
+    if bounds[1, b + more - 1] - other != length:
         return False
     one, two = data[start : start + length], data[other : other + length]
     differ = np.uint8(0)
@@ -409,39 +427,97 @@ def _overlap(
     union: Rows,
 ) -> None:
     distinct, done = np.empty(len(first) - 1, np.int64), 0
-    met = np.full(len(table), -1, np.int64)  # the pair that met this slot last: a shingle counts once in each
+    alike = np.empty(len(table), np.int64)  # for each shingle of the text, the first that is the same
+    met = np.full(len(table), -1, np.int64)  # the pair that met it last: a shingle counts once in each
     for row in range(len(distinct)):
-        distinct[row], mask = _fill(data, first, hashes, bounds, table, row), _fill_mask(first, row)
+        begin, end = first[row], first[row + 1]
+        mask = _fill_mask(end - begin)
+        distinct[row] = _fill(data, hashes, bounds, table, mask, begin, end, alike)
         while done < len(order) and left[order[done]] == row:
-            pair, both = order[done], 0
-            for shingle in range(first[right[pair]], first[right[pair] + 1]):
-                slot = _find(data, hashes, bounds, table, mask, shingle)
-                if table[slot] >= 0 and met[slot] != pair:
-                    met[slot] = pair
-                    both += 1
-            common[pair] = both
-            done += 1
+            pair, done = order[done], done + 1
+            start, stop = first[right[pair]], first[right[pair] + 1]
+            common[pair] = _shared(data, hashes, bounds, table, mask, begin, end, start, stop, alike, met, pair)
+            if common[pair] < 0:
+                common[pair] = _shared_slowly(data, hashes, bounds, table, mask, start, stop)
     for pair in range(len(left)):
         union[pair] = distinct[left[pair]] + distinct[right[pair]] - common[pair]
 
 
 @_compiled
-def _fill_mask(first: Offsets, row: int) -> int:
-    """One less than the size of the table for a text: a power of two, at least twice its shingles."""
-    slots = 2
-    while slots < 2 * (first[row + 1] - first[row]):
+def _fill_mask(shingles: int) -> int:
+    """One less than the size of the table for a text: a power of two, at least four times its shingles."""
+    slots = 4
+    while slots < 4 * shingles:
         slots *= 2
     return slots - 1
 
 
 @_compiled
-def _fill(data: Bytes, first: Offsets, hashes: U64, bounds: Offsets, table: Offsets, row: int) -> int:
+def _fill(
+    data: Bytes, hashes: U64, bounds: Offsets, table: Offsets, mask: int, begin: int, end: int, alike: Offsets
+) -> int:
     """Puts a text's shingles into the table and says how many differ."""
-    mask, distinct = _fill_mask(first, row), 0
+    distinct = 0
     table[: mask + 1] = -1
-    for shingle in range(first[row], first[row + 1]):
+    for shingle in range(begin, end):
         slot = _find(data, hashes, bounds, table, mask, shingle)
         if table[slot] < 0:
             table[slot] = shingle
             distinct += 1
+        alike[shingle - begin] = table[slot]
     return distinct
+
+
+@_compiled
+def _shared(
+    data: Bytes,
+    hashes: U64,
+    bounds: Offsets,
+    table: Offsets,
+    mask: int,
+    begin: int,
+    end: int,
+    start: int,
+    stop: int,
+    alike: Offsets,
+    met: Rows,
+    pair: int,
+) -> int:
+    """How many distinct shingles from `start` on are in the table, which holds those from `begin` on; -1 if a hash
+    turns out to be that of two. Shingles that follow each other in both texts are compared as bytes in one go.
+    """
+    both, at, run = 0, end, 0  # the last `run` shingles are those before `at`
+    for shingle in range(start, stop):
+        if at == end or hashes[at] != hashes[shingle]:
+            if run and not _same(data, bounds, at - run, shingle - run, run):
+                return -1
+            at, run = _hashed(hashes, table, mask, shingle), 0
+            if at < 0:
+                at = end
+                continue
+        place = alike[at - begin] - begin
+        both += met[place] != pair
+        met[place] = pair
+        at, run = at + 1, run + 1
+    return both if not run or _same(data, bounds, at - run, stop - run, run) else -1
+
+
+@_compiled
+def _hashed(hashes: U64, table: Offsets, mask: int, shingle: int) -> np.int64:
+    """A shingle in the table with the same hash; -1 if there is none."""
+    slot = np.int64(hashes[shingle] & np.uint64(mask))
+    while table[slot] >= 0 and hashes[table[slot]] != hashes[shingle]:
+        slot = (slot + 1) & mask
+    held: np.int64 = table[slot]
+    return held
+
+
+@_compiled
+def _shared_slowly(data: Bytes, hashes: U64, bounds: Offsets, table: Offsets, mask: int, start: int, stop: int) -> int:
+    """`_shared`, whatever the hashes: each shingle is compared as bytes by itself."""
+    met = np.zeros(mask + 1, np.bool_)
+    for shingle in range(start, stop):
+        slot = _find(data, hashes, bounds, table, mask, shingle)
+        met[slot] |= table[slot] >= 0
+    both: int = met.sum()
+    return both

@@ -29,7 +29,7 @@ from datagen.similarity.workspace import Workspace
 
 ROWS = 1 << 15
 """Texts taken at once."""
-BYTES = 1 << 20
+BYTES = 1 << 19
 """Of texts signed at once: their signatures stay in the processor's cache until they are band keys and sketches."""
 LEADERS = 8
 """The rows of a bucket over CAP that all others of it are compared with."""

@@ -13,7 +13,7 @@ from datagen.similarity.bands import Pairs
 from datagen.similarity.select import Edges
 from datagen.similarity.texts import Texts
 
-BATCH = 1 << 15
+BATCH = 1 << 13
 """Pairs verified at once; the memory is that of their texts."""
 
 

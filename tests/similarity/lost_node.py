@@ -23,6 +23,8 @@ from datagen.similarity.workspace import Workspace
 
 PLAN = Plan(0.7, 3, 130, 26, 5)
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+TIMES = 5
+"""The work may be over before the node has had a task that it can be killed at."""
 BUSY = (b"ray::_sketch", b"ray::_bucket", b"ray::_compare")
 
 
@@ -69,7 +71,10 @@ def main() -> None:
     raylet = other.all_processes["raylet"][0].process.pid
     killer = threading.Thread(target=kill_when_busy, args=(raylet, done, killed))
     killer.start()
-    there = on_ray.find(texts, PLAN, "numpy", address=cluster.address, partitions=4)
+    for _ in range(TIMES):
+        there = on_ray.find(texts, PLAN, "numpy", address=cluster.address, partitions=4)
+        if killed:
+            break
     done.set()
     killer.join()
     with Workspace(1 << 30) as room:

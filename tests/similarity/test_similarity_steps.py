@@ -92,6 +92,18 @@ def test_overlaps_are_those_of_the_sets(backend, values, size):
     assert list(zip(common.tolist(), union.tolist(), strict=True)) == expected
 
 
+@both
+def test_shingles_of_one_hash_are_told_apart(backend):
+    """Words whose 64-bit hashes are equal (Thue and Morse's sequence and its complement) are different shingles."""
+    one, other = "a", "b"
+    for _ in range(10):
+        one, other = one + other, other + one
+    assert hashing.value(one.encode()) == hashing.value(other.encode())
+    rows = texts([f"{one} x {one}", f"{other} x {other}", f"{one} x y", f"{one} {other}"])
+    common, union = backend.overlaps(rows, 1, np.array([0, 0, 3, 3]), np.array([1, 2, 0, 1]))
+    assert (common.tolist(), union.tolist()) == ([1, 2, 1, 1], [3, 3, 3, 3])
+
+
 def test_the_hash_function_is_named_and_fixed():
     """A signature can be made again by any tool: these values are part of the format."""
     assert [hashing.shingle_hash(text) for text in (b"", b"a", b"write a function")] == [0, 3653281847, 764432422]
