@@ -14,8 +14,10 @@ from datagen.similarity.texts import Bytes, Offsets, Texts, in_batches
 
 Mask = NDArray[np.bool_]
 
-BATCH = 1 << 19
+BATCH = 1 << 17
 """Bytes taken at once: what is computed from them stays in the processor's cache."""
+SIGNED = 1 << 19
+"""Bytes whose shingles are signed at once: the fewer steps, the less each costs."""
 PAIRED = 1 << 18
 """Shingles of pairs that are compared at once."""
 _LIMIT = 1 << 64
@@ -99,20 +101,13 @@ def values(texts: Texts) -> U64:
     """See `backend.Backend`."""
     out = np.zeros(len(texts), np.uint64)
     for start, batch in in_batches(texts, BATCH):
-        terms, down = _terms(batch.data)
+        up, down = powers(len(batch.data))
         lengths = np.diff(batch.offsets)
         filled = np.flatnonzero(lengths)
         starts = batch.offsets[filled]
-        out[start + filled] = _hashed(np.add.reduceat(terms, starts) * down[starts], lengths[filled])
+        sums = np.add.reduceat(batch.data * up[: len(batch.data)], starts)
+        out[start + filled] = _hashed(sums * down[starts], lengths[filled])
     return out
-
-
-def _terms(data: Bytes) -> tuple[U64, U64]:
-    """What `hashing.value` sums up for each byte, as if all were one slice, and what a later slice's sum is to be
-    multiplied by, from where it starts.
-    """
-    up, down = powers(len(data))
-    return data * up[: len(data)], down
 
 
 def _hashed(sums: U64, lengths: Offsets) -> U64:
@@ -128,9 +123,10 @@ def _hashed(sums: U64, lengths: Offsets) -> U64:
 def signatures(texts: Texts, size: int, a: U32, b: U32) -> U32:
     """See `backend.Backend`."""
     out = np.empty((len(a), len(texts)), np.uint32)
-    for start, batch in in_batches(texts, BATCH):
-        hashes, first = _shingles(batch, size)
-        values = np.empty_like(hashes)
+    for start, batch in in_batches(texts, SIGNED):
+        parts = [_shingles(part, size) for _, part in in_batches(batch, BATCH)]
+        hashes, counts = (np.concatenate(each) for each in zip(*parts, strict=True))
+        first, values = np.cumsum(counts) - counts, np.empty_like(hashes)
         for k in range(len(a)):
             np.multiply(hashes, a[k], out=values)
             np.add(values, b[k], out=values)
@@ -139,23 +135,30 @@ def signatures(texts: Texts, size: int, a: U32, b: U32) -> U32:
 
 
 def _shingles(texts: Texts, size: int) -> tuple[U32, Offsets]:
-    """The mixed hashes of every shingle, text by text, and the number of each text's first."""
+    """The mixed hashes of every shingle, text by text, and how many a text has."""
     spaces = np.flatnonzero(texts.data == _SPACE)
     words = np.diff(np.searchsorted(spaces, texts.offsets)) + 1
-    last = np.cumsum(words) - 1
-    first = last - words + 1
+    first, last, until, taken = _windows(words, size)
     starts = np.insert(spaces + 1, first - np.arange(len(texts)), texts.offsets[:-1])
     ends = np.insert(spaces, last - np.arange(len(texts)), texts.offsets[1:])
-    until = np.arange(size - 1, size - 1 + len(starts))
-    until[first] = np.minimum(until[first], last)  # the only shingle of a text that is shorter
-    taken = until <= np.repeat(last, words)
     starts, ends = starts[taken], ends[until[taken]]
-    terms, down = _terms(texts.data)
-    sums = np.zeros(len(terms) + 1, np.uint64)
-    np.cumsum(terms, out=sums[1:])
+    up, down = powers(len(texts.data))
+    sums = np.zeros(len(texts.data) + 1, np.uint64)
+    np.multiply(texts.data, up[: len(texts.data)], out=sums[1:])
+    np.cumsum(sums, out=sums)
     hashes = _hashed((sums[ends] - sums[starts]) * down[starts], ends - starts) >> np.uint64(32)
-    counts = np.maximum(1, words - size + 1)
-    return _fmix32(hashes.astype(np.uint32)), np.cumsum(counts) - counts
+    return _fmix32(hashes.astype(np.uint32)), np.maximum(1, words - size + 1)
+
+
+def _windows(words: Offsets, size: int) -> tuple[Offsets, Offsets, Offsets, Mask]:
+    """The first and last word of each text, by how many each has; the last one of the shingle that starts at each word,
+    and whether one does.
+    """
+    last = np.cumsum(words) - 1
+    first = last - words + 1
+    until = np.arange(size - 1, size - 1 + int(words.sum()))
+    until[first] = np.minimum(until[first], last)  # the only shingle of a text that is shorter
+    return first, last, until, until <= np.repeat(last, words)
 
 
 def _fmix32(hashes: U32) -> U32:
@@ -188,17 +191,17 @@ def _coded(texts: Texts, size: int) -> tuple[U64, Offsets, int]:
     words = texts.series().str.split(" ")
     counts = words.list.len().to_numpy().astype(np.int64)
     number = words.explode().cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64) + np.uint64(1)
-    base, last = int(number.max(initial=0)) + 1, np.repeat(np.cumsum(counts), counts)
-    place = np.arange(len(number))
-    taken = place[(place + size <= last) | (place == last - np.repeat(counts, counts))]
-    codes, radix = np.zeros(len(taken), np.uint64), 1
-    for word in range(size):
+    first, _, _, taken = _windows(counts, size)
+    base = radix = int(number.max(initial=0)) + 1
+    padded, codes = np.append(number, np.zeros(size, np.uint64)), number
+    for word in range(1, size):
         if radix * base >= _LIMIT:
             codes, radix = _ranked(codes)
-        digit = number[np.minimum(taken + word, len(number) - 1)]  # 0 beyond the end of a text that is shorter
-        codes = codes * np.uint64(base) + np.where(taken + word < last[taken], digit, np.uint64(0))
+        digit = padded[word : word + len(codes)].copy()
+        digit[first[counts <= word]] = 0  # beyond the end of a text that is shorter
+        codes = codes * np.uint64(base) + digit
         radix *= base
-    return codes, np.maximum(1, counts - size + 1), radix
+    return codes[taken], np.maximum(1, counts - size + 1), radix
 
 
 def _ranked(codes: U64) -> tuple[U64, int]:
