@@ -42,7 +42,7 @@ from datagen.extract.binding import bound
 from datagen.interrupt import Interrupt
 from datagen.overlap import no_hits
 from datagen.sets import BenchmarkItem
-from datagen.store import RunFolder
+from datagen.store import DECONTAMINATE, RunFolder
 from datagen.verification import Verified, Verifier
 from sandbox import Job, Pool, Status, Tier
 
@@ -224,7 +224,7 @@ async def measured(found: Corpus, items: Sequence[BenchmarkItem], execution: str
         for rows in (found.rows.clear(), found.rows):
             before = _cpu()
             async with Pool(workers=workers) as pool:
-                verifier = Verifier(run, "4-decontaminate", config, pool, Interrupt())
+                verifier = Verifier(run, DECONTAMINATE, config, pool, Interrupt())
                 verified = await verifier.verify(rows, items, no_hits(), set())
             costs.append(_cpu() - before)
     return Measured(execution, verified, *costs)

@@ -20,6 +20,7 @@ from datagen.demo.phrasing import match
 from datagen.demo.problems import Task, asserts
 from datagen.demo.score import is_right
 from datagen.models import Row, Sandbox
+from datagen.store import DECONTAMINATE
 from datagen.tables import iter_rows
 from sandbox import Job, Pool
 
@@ -53,7 +54,7 @@ def main() -> None:
     """Measures a run's kept rows and prints the shares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), metavar="DIR")
-    rows = list(iter_rows(parser.parse_args().run / "4-decontaminate" / "kept.parquet", Row))
+    rows = list(iter_rows(parser.parse_args().run / DECONTAMINATE / "kept.parquet", Row))
     found = asyncio.run(measure(rows))
     agree = sum(one.agrees for one in found)
     right, tests = sum(one.right_tests for one in found), sum(one.tests for one in found)

@@ -23,7 +23,7 @@ from typing import Any
 from datagen.ledger import Ledger, ledger_state, read_outcomes, read_records
 from datagen.models import Outcome, Row, content_id
 from datagen.pipeline import finish
-from datagen.store import StageFolder
+from datagen.store import SOLVE, StageFolder
 
 
 def outcomes(source: Path, items: int) -> Iterator[Outcome[Row]]:
@@ -63,10 +63,10 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=62_000)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "3-solve"
+        folder = Path(name) / SOLVE
         ledger = folder / "ledger"
         steps = {
-            "write": partial(write, args.run / "3-solve/ledger", folder, args.items),
+            "write": partial(write, args.run / SOLVE / "ledger", folder, args.items),
             "open": partial(opened, ledger),
             "status": partial(ledger_state, ledger),
             "read": partial(read, ledger),

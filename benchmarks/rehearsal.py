@@ -168,12 +168,12 @@ def conservation(run: Path, n: int, limit: int = 0) -> list[str]:
             wrong.append(f"{after}: {(came - went).total()} lost, {(went - came).total()} too many")
     ledger = Counter(record["source_id"] for record in read_records(run / SOLVE / "ledger"))
     if set(ledger.values()) != {1} or not ledger.keys() >= set(unique) or not ledger.keys() <= set(ids[DEDUP][0]):
-        wrong.append("3-solve: the ledger's ids are not those of the unique questions")
+        wrong.append(f"{SOLVE}: the ledger's ids are not those of the unique questions")
     tried = pl.read_parquet(run / SOLVE / "candidates.parquet", columns=["source_id", "index", "chosen"])
     if tried.group_by("source_id", "index").len()["len"].max() != 1 or set(
         tried.group_by("source_id").len()["len"].to_list()
     ) != {n}:
-        wrong.append("3-solve: not every question has each candidate once")
+        wrong.append(f"{SOLVE}: not every question has each candidate once")
     published = pl.concat([pl.read_parquet(path) for path in sorted((run / "dataset/data").glob("*.parquet"))])
     if Counter(published["id"].to_list()) != Counter(ids[DECONTAMINATE][0]):
         wrong.append("dataset: its rows are not those that decontamination kept")

@@ -24,6 +24,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,17 @@ def _template(text: str) -> Template:
 
 
 def prompt_folders(override: str = "") -> tuple[Path, ...]:
-    """Where prompts are looked for: `override` (a folder, or a set in prompts/) first, then the shipped ones."""
+    """Where prompts are looked for: `override` (a folder, or a set in prompts/) first, then the shipped ones.
+
+    A folder without a prompt is none: a run's, say, that bears the name of a set.
+    """
     shipped = tuple(root / "prompts" for root in ROOTS if (root / "prompts").is_dir())
     if not override:
         return shipped
     sets = [Path(override), *(folder / override for folder in shipped)]
-    chosen = next((folder for folder in sets if folder.is_dir()), None)
+    chosen = next((folder for folder in sets if any(chain(folder.glob("*.md"), folder.glob("eval/*.md")))), None)
     if chosen is None:
-        raise PromptError(f"no prompt folder {override}", hint="Give --prompts an existing folder")
+        raise PromptError(f"no prompt in {override}", hint="Give --prompts a folder that has one, such as questions.md")
     return (chosen, *shipped)
 
 

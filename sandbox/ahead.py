@@ -33,7 +33,7 @@ class Compiler(Protocol):
 
 
 class Ticket:
-    """A program whose job waits for its turn, which comes at the end of a `with` statement."""
+    """A program whose job waits for its turn."""
 
     __slots__ = ("_code", "_waiting", "source", "taken")
 
@@ -43,11 +43,9 @@ class Ticket:
         self._waiting = waiting
         self._code: Compiled | None = None
 
-    def __enter__(self) -> Ticket:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting.pop(self, None)  # too late for what was not asked for yet
+    def drop(self) -> None:
+        """Its turn has come: too late for what was not asked for yet."""
+        self._waiting.pop(self, None)
 
     def answer(self, code: Compiled | None) -> None:
         """What became of it."""

@@ -28,8 +28,9 @@ from sandbox.wire import Closed, Frames, ProtocolError, pack, pack_strings, pack
 
 DETAIL_LENGTH = 500
 LOADED, RESULT, UNLOADED, DIED = "loaded", "result", "unloaded", "died"
+LOADED_NODE: list[Any] = [LOADED]
 PASS_NODE: list[Any] = [RESULT, Status.PASS.value, ""]
-LOADED_MESSAGE, PASS_MESSAGE = pack([LOADED]), pack(PASS_NODE)
+LOADED_MESSAGE, PASS_MESSAGE = pack(LOADED_NODE), pack(PASS_NODE)
 _SERVED: dict[str, Callable[..., object]] = {"call": call, "special": special, "get": attribute, "set": set_attribute}
 
 _PYTEST = stand_ins.pytest()

@@ -8,16 +8,18 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
 import sandbox.kernel as kernel
-from sandbox.ahead import BATCH, Ahead, Ticket
+from sandbox.ahead import BATCH, Ahead
 from sandbox.compiler import PROGRAMS, SCRIPTS, TESTS
 from sandbox.contract import Job, Limits, SandboxError, ScriptJob, Tier, Verdict
 from sandbox.judge import judge
 from sandbox.scripts import judge_script
 from sandbox.sources import Compiled, Known, Server
+from sandbox.turns import Turns
 from sandbox.worker import HASH_SEEDS, Output, Round, Setup, Shortage, Unreachable, Worker, WorkerDied, remedy
 
 LEVELS = ("L0", "L1")
@@ -43,17 +45,11 @@ class Slot:
         self._workers: dict[int, Worker] = {}
         self._servers = {name: Server(name, self) for name in (SCRIPTS, TESTS)}
         self._homes: dict[str, Worker] = {}
-        self._latest: tuple[tuple[str, ...], list[Compiled]] = (), []
         self._open = True
 
     async def compile_tests(self, job: Job) -> list[Compiled]:
-        """The tests as code, or why one is none; candidates for one question mostly come one after the other."""
-        tests, codes = self._latest
-        if tests != job.tests:
-            codes = await self._known.compiled(TESTS, job.tests, self._servers[TESTS], job.limits.wall_seconds)
-            if all(isinstance(code, bytes) for code in codes):
-                self._latest = job.tests, codes
-        return codes
+        """The tests as code, or why one is none."""
+        return await self._known.compiled(TESTS, job.tests, self._servers[TESTS], job.limits.wall_seconds)
 
     async def compile_script(self, job: ScriptJob) -> Compiled:
         """A script as code, or why it is none."""
@@ -167,8 +163,6 @@ class Pool:
         self._levels += tuple(level for level in BELOW if allow_unsafe and level not in levels)
         self._without = tuple(sorted(without))
         self._slots: list[Slot] = []
-        self._free: asyncio.Queue[Slot] = asyncio.Queue()
-        self._lobby = asyncio.Semaphore(2 * BATCH + self._count)
 
     async def __aenter__(self) -> Pool:
         known = Known()
@@ -179,13 +173,14 @@ class Pool:
         self._slots = [first, *others]
         self._clerk = Slot(replace(setup, processor=None), known)
         self._ahead = Ahead(Server(PROGRAMS, self._clerk))
+        self._turns = Turns[Slot](self._ahead.expect, 2 * BATCH)
         try:
             await asyncio.gather(*(slot.warm() for slot in self._slots))
         except BaseException:
             await self.close()
             raise
         for slot in self._slots:
-            self._free.put_nowait(slot)
+            self._turns.free(slot)
         return self
 
     async def __aexit__(
@@ -197,20 +192,13 @@ class Pool:
         """Run one job when a worker is free; SandboxError only if the sandbox itself fails."""
         if not self._slots:
             raise SandboxError("the pool is not open: use `async with Pool() as pool`")
-        slot, ticket = await self._turn(job)
+        slot, ticket = await self._turns.wait(partial(_program, job))
         try:
             if isinstance(job, ScriptJob):
                 return await judge_script(job, slot)
-            return await judge(job, slot, await ticket.code())
+            return await judge(job, slot, None if ticket is None else await ticket.code())
         finally:
-            self._free.put_nowait(slot)
-
-    async def _turn(self, job: Job | ScriptJob) -> tuple[Slot, Ticket]:
-        """Room for a job; while it waits for that, its program may be compiled."""
-        async with self._lobby:
-            program = b"" if isinstance(job, ScriptJob) else job.program.encode("utf-8", "surrogatepass")
-            with self._ahead.expect(program) as ticket:
-                return await self._free.get(), ticket
+            self._turns.free(slot)
 
     async def close(self) -> None:
         """End all workers and whatever still runs in them."""
@@ -219,6 +207,11 @@ class Pool:
         slots, self._slots = self._slots, []
         for slot in slots:
             slot.kill()
+
+
+def _program(job: Job | ScriptJob) -> bytes:
+    """What may be compiled while the job waits."""
+    return b"" if isinstance(job, ScriptJob) else job.program.encode("utf-8", "surrogatepass")
 
 
 def _processors() -> list[int | None]:

@@ -144,6 +144,7 @@ def _ended(channel: socket.socket) -> bool:
 
 Key = tuple[str, str]
 """What a piece of code is known by: server and source."""
+_MOST_SETS = 256
 
 
 class Known:
@@ -152,20 +153,30 @@ class Known:
     def __init__(self, most_bytes: int = 8 << 20) -> None:
         self._left = most_bytes
         self._codes: OrderedDict[Key, bytes] = OrderedDict()
+        self._sets: dict[tuple[str, tuple[str, ...]], list[Compiled]] = {}  # of pieces that are all among the codes
 
     async def compiled(self, name: str, sources: Sequence[str], server: Server, seconds: float) -> list[Compiled]:
         """A result for each source: what is known, and the rest from the server."""
+        asked = name, tuple(sources)
+        codes = self._sets.get(asked)
+        if codes is None:
+            codes = await self._each(name, sources, server, seconds)
+            if all((name, source) in self._codes for source in sources):
+                if len(self._sets) == _MOST_SETS:
+                    self._sets.clear()
+                self._sets[asked] = codes
+        return codes
+
+    async def _each(self, name: str, sources: Sequence[str], server: Server, seconds: float) -> list[Compiled]:
         keys = [(name, source) for source in sources]
         found: dict[Key, Compiled] = {key: self._codes[key] for key in keys if key in self._codes}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:  # while they are compiled, other jobs may push what is known out
             encoded = [source.encode("utf-8", "surrogatepass") for _, source in missing]
             found |= zip(missing, await server.compile(encoded, seconds), strict=True)
-        codes = [found[key] for key in keys]
-        for key, code in zip(keys, codes, strict=True):
-            if isinstance(code, bytes) or code.status is Status.ERROR:  # another day there may be more time
-                self._remember(key, code)
-        return codes
+        for key in keys:
+            self._remember(key, found[key])
+        return [found[key] for key in keys]
 
     def _remember(self, key: Key, code: Compiled) -> None:
         if isinstance(code, TestResult):  # another time it may go better: not all that fails is the source's fault
@@ -176,6 +187,7 @@ class Known:
         self._codes.move_to_end(key)
         while self._left < 0:
             self._left += _weight(*self._codes.popitem(last=False))
+            self._sets.clear()
 
 
 def _read(result: bytes) -> Compiled:

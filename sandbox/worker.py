@@ -23,7 +23,7 @@ from typing import Any, cast
 import sandbox.folders as folders
 import sandbox.kernel as kernel
 from sandbox.contract import Limits, SandboxError, Tier
-from sandbox.grader import PASS_MESSAGE, PASS_NODE
+from sandbox.grader import LOADED_MESSAGE, LOADED_NODE, PASS_MESSAGE, PASS_NODE
 from sandbox.streams import Meter, feed, left, read_all, send, together
 from sandbox.wire import Node, ProtocolError, pack_job, unpack
 
@@ -398,6 +398,9 @@ def _socketpair() -> tuple[socket.socket, socket.socket]:
 
 def _split(data: bytes, most: int) -> list[list[Any]]:
     """The whole messages at the start of `data`, up to `most`; what a program scribbled on the channel ends them."""
+    passes = most - 2
+    if data == LOADED_MESSAGE + PASS_MESSAGE * passes:  # as most are
+        return [LOADED_NODE] + [PASS_NODE] * passes
     messages: list[list[Any]] = []
     at = 0
     while len(data) >= at + 4 and len(messages) < most:

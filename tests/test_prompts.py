@@ -186,13 +186,24 @@ def test_shipped_folder_is_the_default():
 
 def test_override_comes_first(tmp_path: Path):
     """An override is looked at before the shipped prompts."""
+    (tmp_path / "questions.md").touch()
     assert prompt_folders(str(tmp_path)) == (tmp_path, *prompt_folders())
 
 
 def test_missing_override(tmp_path: Path):
-    """An override that is no folder is refused by name."""
-    with pytest.raises(PromptError, match="no-such-folder"):
-        prompt_folders(str(tmp_path / "no-such-folder"))
+    """An override that is no folder, or has no prompt in it, is refused by name."""
+    (tmp_path / "empty-folder").mkdir()
+    for name in ("no-such-folder", "empty-folder"):
+        with pytest.raises(PromptError, match=name):
+            prompt_folders(str(tmp_path / name))
+
+
+def test_a_run_does_not_stand_in_for_a_set_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`datagen run demo --run demo` asks the demo's prompts, though there is a folder of that name then."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo" / "dataset").mkdir(parents=True)
+    (tmp_path / "demo" / "dataset" / "README.md").touch()
+    assert prompt_folders("demo") == (resource("prompts") / "demo", *prompt_folders())
 
 
 SHIPPED = sorted(resource("prompts").rglob("*.md"))

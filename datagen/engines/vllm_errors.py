@@ -53,7 +53,14 @@ _EXPLANATIONS: tuple[tuple[str, type[DatagenError], str, str], ...] = (
 
 _RAISED = re.compile(r"^[^\n]*?\b((?:\w+\.)*[A-Z]\w*(?:Error|Exception)): (\S[^\n]*)", re.MULTILINE)
 _INVALID = re.compile(r"validation errors? for \w+\n(?:(\w+)\S*\n)? +(?:Value error, )?([^\n\[]+)")
-_SECOND_HAND = ("Engine core initialization failed", "Worker failed", "WorkerProc initialization failed", "EngineCore")
+_SECOND_HAND = (
+    "Engine core initialization failed",
+    "Worker failed",
+    "WorkerProc initialization failed",
+    "EngineCore",
+    "RuntimeError: cancelled",  # of what waited for a worker that died
+)
+_DIED = re.compile(r"Worker proc \S+ died unexpectedly")
 
 
 def explain(text: str, model: str = "") -> DatagenError:
@@ -65,10 +72,12 @@ def explain(text: str, model: str = "") -> DatagenError:
 
 
 def root_cause(text: str) -> str:
-    """The first exception that is not about another, at most 300 characters; without one, the last line."""
+    """The first exception that is not about another, at most 300 characters; without one, that a process died or the
+    last line.
+    """
     if invalid := _INVALID.search(text):
         return ": ".join(part.strip() for part in invalid.groups() if part)[:300]
     raised = [f"{kind}: {message}" for kind, message in _RAISED.findall(text)]
     first_hand = [line for line in raised if not any(words in line for words in _SECOND_HAND)]
-    lines = first_hand or raised or text.strip().splitlines()[-1:] or ["it gave no reason"]
+    lines = first_hand or _DIED.findall(text) or raised or text.strip().splitlines()[-1:] or ["it gave no reason"]
     return lines[0][:300]

@@ -6,6 +6,7 @@ Traps that were met, and what is done about each:
   started with SIGINT blocked, which it inherits (the resource tracker first: starting it unblocks the signal).
 - It also outlives a parent that is killed: see `leash`.
 - On a CPU a seeded request that lands in a chunked prefill kills the engine, so there prefills are never chunked.
+- On a CPU with AMX a worker whose first prompts are short is killed: see `vllm_worker`.
 - On a CPU it would take 92 % of the memory for its cache, and not start where less is free.
 - Its processes print much, some of it to stdout: that goes to a nameless file, from which errors are explained.
 """
@@ -170,6 +171,7 @@ def _cpu_settings(config: EngineConfig, share: float) -> dict[str, Any]:
         "block_size": 32,
         "enforce_eager": True,
         "kv_cache_memory_bytes": cache,
+        "worker_extension_cls": "datagen.engines.vllm_worker.Nothing",
     }
 
 

@@ -14,9 +14,10 @@ from datagen.similarity.texts import Bytes, Offsets, Texts, in_batches
 
 Mask = NDArray[np.bool_]
 
-BATCH = 1 << 19
+BATCH = 1 << 17
 """Bytes taken at once: what is computed from them stays in the processor's cache."""
-SHINGLES = 1 << 13
+SIGNED = 1 << 19
+"""Bytes whose shingles are signed at once: the fewer steps, the less each costs."""
 PAIRED = 1 << 18
 """Shingles of pairs that are compared at once."""
 _LIMIT = 1 << 64
@@ -29,8 +30,6 @@ _MARKED = (
 )
 
 _SPACE = 32
-_LOWER = np.arange(256, dtype=np.uint8)
-_LOWER[65:91] += 32
 _ALPHA, _WORD, _OPERATOR = (np.zeros(256, np.bool_) for _ in range(3))
 _ALPHA[97:123] = _WORD[97:123] = _WORD[48:58] = True
 _OPERATOR[list(b"<>=+*/%&|^~")] = True
@@ -56,60 +55,64 @@ def scan(texts: Texts, whole: Mask) -> Texts:
 
 def _scan(texts: Texts, whole: Mask) -> tuple[Bytes, Offsets]:
     """The normalised bytes of a batch, and how many belong to each text."""
-    data = _LOWER[np.insert(texts.data, texts.offsets[1:], _SPACE)]  # a space after each text keeps neighbours apart
-    bounds = texts.offsets + np.arange(len(texts.offsets))
-    member, single = _members(data)
+    data, single = _blanked(texts, whole)
+    member = data != _SPACE
+    goes_on = np.append(member, False)
+    goes_on[texts.offsets] = False
+    follows = goes_on[1:]  # whether the same text has a token's byte next
+    dropped = np.flatnonzero(~(member | follows))  # of a gap the byte before a token stays
+    beside = np.zeros(len(data), np.bool_)
+    beside[single] = beside[single - 1] = True  # the last byte, for -1, is followed by none
+    glued = np.flatnonzero(beside & member & follows) + 1
+    out = np.insert(_without(data, dropped), glued - np.searchsorted(dropped, glued), _SPACE)
+    bounds = texts.offsets - np.searchsorted(dropped, texts.offsets) + np.searchsorted(glued, texts.offsets)
+    counts = np.diff(bounds)
+    filled = np.flatnonzero(counts)
+    leading = filled[out[bounds[filled]] == _SPACE]  # texts that do not start with a token
+    counts[leading] -= 1
+    return _without(out, bounds[leading]), counts
+
+
+def _without(data: Bytes, places: Offsets) -> Bytes:
+    return np.delete(data, places) if len(places) else data
+
+
+def _blanked(texts: Texts, whole: Mask) -> tuple[Bytes, Offsets]:
+    """The bytes in lower case, a space for each that belongs to no token, and where a token of one byte is."""
+    data = texts.data + (texts.data - 65 < 26).view(np.uint8) * np.uint8(32)
+    other = np.flatnonzero(~((data - 97 < 26) | (data - 48 < 10) | (data == _SPACE)))
+    bound = np.zeros(len(data) + 1, np.bool_)
+    bound[texts.offsets] = True
+    byte = data[other]
+    before = np.where(bound[other], _SPACE, data[other - 1])
+    after = np.where(bound[other + 1], _SPACE, data.take(other + 1, mode="clip"))
+    joint = (byte == ord("_")) & _WORD[before] & _WORD[after]
+    minus = (byte == ord("-")) & ~(_ALPHA[before] & _ALPHA[after])
+    single = _OPERATOR[byte] | minus
     if whole.any():
-        verbatim = np.repeat(whole, np.diff(bounds))
-        member = np.where(verbatim, data != _SPACE, member)
+        verbatim = whole[np.searchsorted(texts.offsets, other, side="right") - 1]
+        joint |= verbatim
         single &= ~verbatim
-    before = _shifted(member, 1)
-    kept = member | before  # a token and the byte after it, which becomes the space between two
-    glued = np.flatnonzero(member & before & (single | _shifted(single, 1)))
-    out = np.where(member, data, np.uint8(_SPACE))[kept]
-    places = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
-    places = places[bounds] + np.searchsorted(glued, bounds)
-    out = np.insert(out, places_of(kept, glued), _SPACE)
-    filled = np.diff(places) > 0
-    return np.delete(out, places[1:][filled] - 1), np.diff(places) - filled
-
-
-def places_of(kept: Mask, positions: Offsets) -> Offsets:
-    """Where bytes at these positions stand once only `kept` ones are left."""
-    return np.cumsum(kept)[positions] - 1 if len(positions) else positions
-
-
-def _members(data: Bytes) -> tuple[Mask, Mask]:
-    """Which bytes belong to a token, and which are a token of their own."""
-    word, alpha, operator = _WORD[data], _ALPHA[data], _OPERATOR[data]
-    joint = (data == ord("_")) & _shifted(word, 1) & _shifted(word, -1)
-    minus = (data == ord("-")) & ~(_shifted(alpha, 1) & _shifted(alpha, -1))
-    single = operator | minus
-    return word | joint | single, single
-
-
-def _shifted(mask: Mask, by: int) -> Mask:
-    """The mask one place later (1) or earlier (-1)."""
-    moved = np.zeros_like(mask)
-    if by > 0:
-        moved[1:] = mask[:-1]
-    else:
-        moved[:-1] = mask[1:]
-    return moved
+    data[other[~(joint | single)]] = _SPACE
+    return data, other[single]
 
 
 def values(texts: Texts) -> U64:
     """See `backend.Backend`."""
-    parts = [_slices(b.data, b.offsets[:-1], b.offsets[1:]) for _, b in in_batches(texts, BATCH)]
-    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+    out = np.zeros(len(texts), np.uint64)
+    for start, batch in in_batches(texts, BATCH):
+        up, down = powers(len(batch.data))
+        lengths = np.diff(batch.offsets)
+        filled = np.flatnonzero(lengths)
+        starts = batch.offsets[filled]
+        sums = np.add.reduceat(batch.data * up[: len(batch.data)], starts)
+        out[start + filled] = _hashed(sums * down[starts], lengths[filled])
+    return out
 
 
-def _slices(data: Bytes, starts: Offsets, ends: Offsets) -> U64:
-    """`hashing.value` of data[start:end] for each pair of bounds."""
-    up, down = powers(len(data))
-    sums = np.zeros(len(data) + 1, np.uint64)
-    np.cumsum(data * up[: len(data)], out=sums[1:])
-    hashed = (sums[ends] - sums[starts]) * down[starts] + (ends - starts).astype(np.uint64) * np.uint64(LENGTH)
+def _hashed(sums: U64, lengths: Offsets) -> U64:
+    """`hashing.value` of slices of some bytes, from their sums and lengths."""
+    hashed = sums + lengths.astype(np.uint64) * np.uint64(LENGTH)
     for factor in FMIX64:
         hashed ^= hashed >> np.uint64(33)
         hashed *= np.uint64(factor)
@@ -119,46 +122,43 @@ def _slices(data: Bytes, starts: Offsets, ends: Offsets) -> U64:
 
 def signatures(texts: Texts, size: int, a: U32, b: U32) -> U32:
     """See `backend.Backend`."""
-    out, product = np.empty((len(texts), len(a)), np.uint32), np.empty(0, np.uint32)
-    for start, batch in in_batches(texts, BATCH):
-        starts, ends, first = _shingles(batch, size)
-        hashes = _fmix32((_slices(batch.data, starts, ends) >> np.uint64(32)).astype(np.uint32))
-        for row, stop, shingle in _runs(first, len(hashes)):
-            part = hashes[first[row] : shingle]
-            bounds = first[row:stop] - first[row]
-            product = product if len(part) <= len(product) else np.empty(len(part), np.uint32)
-            values = product[: len(part)]
-            for k in range(len(a)):
-                np.multiply(part, a[k], out=values)
-                np.add(values, b[k], out=values)
-                out[start + row : start + stop, k] = np.minimum.reduceat(values, bounds)
-    return out
+    out = np.empty((len(a), len(texts)), np.uint32)
+    for start, batch in in_batches(texts, SIGNED):
+        parts = [_shingles(part, size) for _, part in in_batches(batch, BATCH)]
+        hashes, counts = (np.concatenate(each) for each in zip(*parts, strict=True))
+        first, values = np.cumsum(counts) - counts, np.empty_like(hashes)
+        for k in range(len(a)):
+            np.multiply(hashes, a[k], out=values)
+            np.add(values, b[k], out=values)
+            np.minimum.reduceat(values, first, out=out[k, start : start + len(batch)])
+    return out.T
 
 
-def _runs(first: Offsets, total: int) -> Iterator[tuple[int, int, int]]:
-    """(row, row after the last, shingle after the last) of runs of rows with about SHINGLES shingles."""
-    row = 0
-    while row < len(first):
-        stop = max(row + 1, int(np.searchsorted(first, first[row] + SHINGLES, side="right")) - 1)
-        stop = len(first) if first[row] + SHINGLES >= total else stop
-        yield row, stop, int(first[stop]) if stop < len(first) else total
-        row = stop
-
-
-def _shingles(texts: Texts, size: int) -> tuple[Offsets, Offsets, Offsets]:
-    """The bounds of every shingle, text by text, and the number of each text's first."""
+def _shingles(texts: Texts, size: int) -> tuple[U32, Offsets]:
+    """The mixed hashes of every shingle, text by text, and how many a text has."""
     spaces = np.flatnonzero(texts.data == _SPACE)
     words = np.diff(np.searchsorted(spaces, texts.offsets)) + 1
-    last = np.cumsum(words) - 1
-    first = last - words + 1
+    first, last, until, taken = _windows(words, size)
     starts = np.insert(spaces + 1, first - np.arange(len(texts)), texts.offsets[:-1])
     ends = np.insert(spaces, last - np.arange(len(texts)), texts.offsets[1:])
-    word = np.arange(len(starts))
-    until = np.repeat(last, words)
-    taken = (word + size - 1 <= until) | (word == np.repeat(first, words))
-    end = np.minimum(word + size - 1, until)[taken]
-    counts = np.maximum(1, words - size + 1)
-    return starts[taken], ends[end], np.cumsum(counts) - counts
+    starts, ends = starts[taken], ends[until[taken]]
+    up, down = powers(len(texts.data))
+    sums = np.zeros(len(texts.data) + 1, np.uint64)
+    np.multiply(texts.data, up[: len(texts.data)], out=sums[1:])
+    np.cumsum(sums, out=sums)
+    hashes = _hashed((sums[ends] - sums[starts]) * down[starts], ends - starts) >> np.uint64(32)
+    return _fmix32(hashes.astype(np.uint32)), np.maximum(1, words - size + 1)
+
+
+def _windows(words: Offsets, size: int) -> tuple[Offsets, Offsets, Offsets, Mask]:
+    """The first and last word of each text, by how many each has; the last one of the shingle that starts at each word,
+    and whether one does.
+    """
+    last = np.cumsum(words) - 1
+    first = last - words + 1
+    until = np.arange(size - 1, size - 1 + int(words.sum()))
+    until[first] = np.minimum(until[first], last)  # the only shingle of a text that is shorter
+    return first, last, until, until <= np.repeat(last, words)
 
 
 def _fmix32(hashes: U32) -> U32:
@@ -191,17 +191,17 @@ def _coded(texts: Texts, size: int) -> tuple[U64, Offsets, int]:
     words = texts.series().str.split(" ")
     counts = words.list.len().to_numpy().astype(np.int64)
     number = words.explode().cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64) + np.uint64(1)
-    base, last = int(number.max(initial=0)) + 1, np.repeat(np.cumsum(counts), counts)
-    place = np.arange(len(number))
-    taken = place[(place + size <= last) | (place == last - np.repeat(counts, counts))]
-    codes, radix = np.zeros(len(taken), np.uint64), 1
-    for word in range(size):
+    first, _, _, taken = _windows(counts, size)
+    base = radix = int(number.max(initial=0)) + 1
+    padded, codes = np.append(number, np.zeros(size, np.uint64)), number
+    for word in range(1, size):
         if radix * base >= _LIMIT:
             codes, radix = _ranked(codes)
-        digit = number[np.minimum(taken + word, len(number) - 1)]  # 0 beyond the end of a text that is shorter
-        codes = codes * np.uint64(base) + np.where(taken + word < last[taken], digit, np.uint64(0))
+        digit = padded[word : word + len(codes)].copy()
+        digit[first[counts <= word]] = 0  # beyond the end of a text that is shorter
+        codes = codes * np.uint64(base) + digit
         radix *= base
-    return codes, np.maximum(1, counts - size + 1), radix
+    return codes[taken], np.maximum(1, counts - size + 1), radix
 
 
 def _ranked(codes: U64) -> tuple[U64, int]:

@@ -76,8 +76,10 @@ if __name__ == "__main__":
 
 
 async def test_a_ctrl_c_lets_requests_in_flight_finish(model_folder: Path, tmp_path: Path):
-    """SIGINT to the whole process group: every request in flight is answered. Then the engine's process is killed:
-    the next request says so, closing works, and nothing but these lines was printed."""
+    """SIGINT to the whole process group: every request in flight is answered, short as the first prompts are (see
+    vllm_worker). Then the engine's process is killed: the next request says so, closing works, and nothing but these
+    lines was printed.
+    """
     process = _script(DRAINING, tmp_path, model_folder)
     assert process.stdout is not None
     assert process.stdout.readline() == "asking\n"

@@ -126,6 +126,15 @@ def test_the_first_exception_is_the_cause():
     assert root_cause(log) == "ZeroDivisionError: division by zero"
 
 
+def test_a_worker_that_died_without_a_word_is_the_cause():
+    """Killed by a signal it says nothing; what waited for it only says that it was cancelled."""
+    log = (
+        "(EngineCore pid=2) ERROR 11-26 [x.py:315] Worker proc VllmWorker-0 died unexpectedly (exit code: None), "
+        "shutting down executor.\n(EngineCore pid=2) ERROR 11-26 [y.py:1512] RuntimeError: cancelled\n"
+    )
+    assert root_cause(log) == "Worker proc VllmWorker-0 died unexpectedly"
+
+
 def test_an_invalid_setting_is_named():
     """Of pydantic's report, the field and what is wrong with it."""
     report = "1 validation error for ModelConfig\ndtype.x\n  Value error, Unknown dtype: f17 [type=value_error]\n"

@@ -72,8 +72,7 @@ async def test_a_program_whose_turn_came_is_not_asked_for():
     """What a job began to run with meanwhile is not compiled for it any more."""
     compiler, early = Compiler(), b"early"
     ahead = Ahead(compiler)
-    with ahead.expect(early):
-        pass
+    ahead.expect(early).drop()
     expect(ahead, BATCH)
     await asyncio.sleep(0)
     assert compiler.asked == [numbered(BATCH)]

@@ -81,6 +81,20 @@ def test_hashes_are_the_definition(backend, values):
 
 
 @both
+def test_a_long_column_is_read_text_by_text(backend):
+    """Over many batches of bytes, with empty and very long texts among them, each text gives what it gives alone."""
+    rows = [f"({row}) Is x_{row} <= -{row}, or not? " * (row % 40) for row in range(1600)]
+    rows[800] = "One very long text, " * 40_000
+    content = normalise(column(rows), backend)
+    words = content.series().to_list()
+    assert words == [" ".join(tokens(row)) for row in rows]
+    assert backend.values(content).tolist() == [hashing.value(text.encode()) for text in words]
+    filled, (a, b) = [text for text in words if text], hashing.permutations(16)
+    alone = np.concatenate([backend.signatures(texts([text]), 3, a, b) for text in filled])
+    assert (backend.signatures(texts(filled), 3, a, b) == alone).all()
+
+
+@both
 @given(values=NORMALISED, size=st.sampled_from([1, 2, 3, 4, 25]))
 @settings(deadline=None, max_examples=100)
 def test_overlaps_are_those_of_the_sets(backend, values, size):
