@@ -28,7 +28,7 @@ def demo(tmp_path_factory) -> Path:
     """The folder of one run of the demo."""
     folder = tmp_path_factory.mktemp("demo") / "run"
     command = [sys.executable, "-m", "datagen", "run", "demo", "--run", str(folder)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert ended.returncode == 0, ended.stderr
     assert "dataset" in ended.stdout and "Traceback" not in ended.stderr
     return folder
