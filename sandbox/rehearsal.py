@@ -26,6 +26,7 @@ import sandbox.compiler as compiler
 import sandbox.grader as grader
 import sandbox.hugepages as hugepages
 import sandbox.kernel as kernel
+import sandbox.mappings as mappings
 import sandbox.screen as screen
 from sandbox.wire import Closed, pack_job
 
@@ -97,6 +98,7 @@ def prepare() -> None:
         del sys.modules[name]
     candidate.set_seed(candidate.SEEDED, anew=True)
     sys.dont_write_bytecode = True
+    mappings.join()
     gc.collect()
     _FILLERS.extend(_fillers())
 
