@@ -20,7 +20,7 @@ from sandbox.kernel import make_all
 
 SIGKILL = 9
 _PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)
-LINK, VERDICT, COMPLAINTS = 3, 4, 5
+OUTPUT, LINK, VERDICT, COMPLAINTS = 1, 3, 4, 5
 """Descriptors of a child; the zygote keeps 3 and 4 occupied so that nothing else gets these numbers. On COMPLAINTS a
 child says what went wrong while it fenced itself in; it is closed before anything of the program runs.
 """
@@ -140,7 +140,7 @@ def _arrange(link: int, verdict: int | None, output: int) -> Calls:
     """0: nothing; 1 and 2: output; 3: the link; 4: the verdict's channel, in the grader only; 5: complaints."""
     fourth = ("close", VERDICT) if verdict is None else ("dup3", verdict, VERDICT, 0)
     return (
-        kernel.prepare("dup3", output, 1, 0),
+        kernel.prepare("dup3", output, OUTPUT, 0),
         kernel.prepare("dup3", output, 2, 0),
         kernel.prepare("dup3", link, LINK, 0),
         kernel.prepare(*fourth),

@@ -65,11 +65,25 @@ class Enclosure:
             library.preload()
 
     def enter(self) -> None:
-        """Move this process in; OSError names what the machine refuses."""
+        """Move this process in, all but the locks; OSError names what the machine refuses."""
         self._layers = self._isolate()
+        self._limits = () if "rlimits" in self._without else limits.common()
+        self._filter = seccomp.enter(seccomp.zygote_filter(seccomp.machine()))
         self._own = os.pidfd_open(os.getpid())
         self.fence = child.fence(self._layers, self._own)
         self._clean = self._fingerprint()
+
+    def lock(self) -> None:
+        """The rest, which takes away what only preparations need, and next to no memory; OSError as for `enter`."""
+        kernel.make_all(self._limits)
+        try:
+            if "filter" not in self._without:
+                kernel.make(self._filter)
+        except OSError:
+            if self._settings.level != "unsafe":
+                raise
+            self._layers = replace(self._layers, filtered=False)
+            self.fence = child.fence(self._layers, self._own)
 
     def leave(self) -> None:
         """The coordinator is gone: so is everything that was for it."""
@@ -129,28 +143,14 @@ class Enclosure:
         self._make_rules(required=level == "L1")
         os.chdir(self._tmp)
         self._offer_modules()
-        for call in limits.common() if "rlimits" not in self._without else ():
-            kernel.make(call)
-        filtered = self._filter(required=level != "unsafe")
         return child.Layers(
             new_pids=level == "L0" and "pids" not in self._without,
             identity=self._identity,
             rules=self._rules,
-            filtered=filtered and "child-filter" not in self._without,
+            filtered="child-filter" not in self._without,
             host_files=self._files in (HOST, UNOPENED),
             opens=self._files != UNOPENED,
         )
-
-    def _filter(self, *, required: bool) -> bool:
-        if "filter" in self._without:
-            return True
-        try:
-            kernel.make(seccomp.enter(seccomp.zygote_filter(seccomp.machine())))
-        except OSError:
-            if required:
-                raise
-            return False
-        return True
 
     def _change_root(self) -> None:
         root = os.path.join(self._settings.folder, "root")

@@ -9,6 +9,7 @@ tables of functions that it cannot change, protects a program from its input; he
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,7 +35,12 @@ class Mapping(NamedTuple):
 
 def current() -> list[Mapping]:
     """All of them, by address."""
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as lines:
+    return read(os.open("/proc/self/maps", os.O_RDONLY))
+
+
+def read(descriptor: int) -> list[Mapping]:
+    """All that a descriptor of such a file lists, by address; closes it."""
+    with open(descriptor, encoding="utf-8", errors="surrogateescape") as lines:
         found = [match.groups() for match in map(_LINE.fullmatch, lines) if match]
     return [
         Mapping(int(start, 16), int(stop, 16), rights, int(start, 16) - int(offset, 16), name)

@@ -65,6 +65,7 @@ class C:
     def get(self):
         return tuple(self.x)
 '''
+_PASSING = 4  # of the tests, the first
 _TESTS = (
     b"assert f([1, 2, 3]) == {'total': 7, 'all': [1, 2, 3], 'text': '7 of 3'}",
     b"assert f([3], start=1)['total'] == 7",
@@ -101,6 +102,12 @@ def prepare() -> None:
     mappings.join()
     gc.collect()
     _FILLERS.extend(_fillers())
+
+
+def job() -> tuple[bytes, int]:
+    """A program with tests that pass, packed as children get it, and their number."""
+    tests = [compiler.made(test, compiler.TESTS) for test in _TESTS[:_PASSING]]
+    return pack_job([b"0", candidate.CODE + compiler.made(_PROGRAM, compiler.PROGRAMS), *tests]), len(tests)
 
 
 def _fillers() -> Iterator[bytes]:

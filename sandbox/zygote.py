@@ -25,10 +25,12 @@ import sandbox.child as child
 import sandbox.compiler as compiler
 import sandbox.folders as folders
 import sandbox.grader as grader
+import sandbox.hotpages as hotpages
 import sandbox.limits as limits
 import sandbox.rehearsal as rehearsal
 import sandbox.screen as screen
 import sandbox.script as script
+import sandbox.trials as trials
 from sandbox.enclosure import Enclosure, Settings, kept
 from sandbox.watch import Watch
 
@@ -38,6 +40,7 @@ _DOORS = {size: struct.Struct(f"{size // 4}i").unpack for size in (4, 8)}
 Pair = tuple[int, int]
 """The process ids of the program and of the tests, which are one where they share a process."""
 _COMPILER = limits.Quota(cpu_seconds=3600, wall_seconds=0, memory_mb=1024, threads=None, output_bytes=0, file_mb=0)
+_TRIAL = limits.Quota(cpu_seconds=10, wall_seconds=0, memory_mb=512, threads=None, output_bytes=0, file_mb=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,12 @@ class Zygote:
         self._enclosure.preload()
         self._base = limits.address_space()
         self._complaints = _keep_numbers()
-        self._play_screen = partial(screen.main, screen.ready(child.LINK))
+        screen_seat, tests_seat = screen.ready(child.LINK), grader.ready(child.LINK, child.VERDICT)
+        link = candidate.ready(child.LINK)
+        self._play_screen = partial(screen.main, screen_seat)
         self._play_script = partial(script.main, child.LINK, child.VERDICT)
-        self._play_program = partial(candidate.main, candidate.ready(child.LINK))
-        self._play_tests = partial(grader.main, grader.ready(child.LINK, child.VERDICT))
+        self._play_program = partial(candidate.main, link)
+        self._play_tests = partial(grader.main, tests_seat)
         self._without = settings.without
         self._compilers: dict[str, int] = {}
         self._known: dict[bytes, Order] = {}
@@ -97,12 +102,25 @@ class Zygote:
             "script": self._script,
             "compiler": self._start_compiler,
         }
+        play = trials.Play(
+            partial(screen.judge, screen_seat), link.serve_forever, partial(grader.judge, tests_seat), *rehearsal.job()
+        )
+        tools = hotpages.tools()
         self._enclosure.enter()
         self._wakers = select.poll()
         for descriptor in (channel.fileno(), self._coordinator):
             self._wakers.register(descriptor, select.POLLIN)
         gc.collect()
         gc.freeze()
+        if tools is not None:
+            self._pin(tools, play)
+        self._enclosure.lock()
+
+    def _pin(self, tools: hotpages.Tools, play: trials.Play) -> None:
+        """Have forks copy what every child writes to."""
+        with suppress(OSError):  # without it everything works, if slower
+            tools.pin(trials.shared(tools, self._enclosure.fence, limits.calls(_TRIAL, self._base), play))
+        os.close(tools.processes)
 
     def serve(self) -> None:
         """One order: a header with a kind and limits, and descriptors, in; a report out."""

@@ -646,6 +646,7 @@ TOOLS = [
         ("filter", "import sandbox.seccomp as s, sandbox.kernel as k; k.make(s.enter([(6, 0, 0, 0x7fff0000)]))"),
         ("rules", "import sandbox.landlock as l; l.ruleset(['/'], ['/'], [])"),
         ("identity", "import sandbox.kernel as k; k.call('setresuid', 0, 0, 0)"),
+        ("ring", "import sandbox.kernel as k; [k.call('io_uring_register', n, 1, None, 0) for n in range(256)]"),
         ("descriptor of its process", "os.pidfd_open(os.getppid() or 1)"),
         ("messages", "import socket; socket.socket(fileno=3).recvmsg(1, 100)"),
     )

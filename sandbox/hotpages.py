@@ -1,0 +1,74 @@
+"""Has a fork copy at once what every child would otherwise copy page by page.
+
+After a fork a page is shared until either side writes to it, which costs that side a page fault; a child writes to some
+150 pages whatever it runs, and the zygote to many of the same between two programs. A page that is pinned, as for a
+device to write to, the kernel copies during the fork (copy_present_page in its mm/memory.c), and the parent goes on
+writing to its own: of up to two faults none is left. io_uring pins what is registered with it as buffers. This ring is
+used for nothing else, cannot be (it stays disabled), and no child holds it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+import sandbox.kernel as kernel
+import sandbox.mappings as mappings
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+_PARAMETERS = struct.pack("=2I112x", 0, 1 << 6)  # IORING_SETUP_R_DISABLED
+_REGISTER_BUFFERS = 0
+_OWN = 0x81  # of the highest byte of an entry in /proc/PID/pagemap: present, mapped by this process alone
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Descriptors of an io_uring and of /proc."""
+
+    ring: int
+    processes: int
+
+    def written(self, pid: int) -> set[int]:
+        """The numbers of the pages that a child, of this process's memory, has for itself: those that it wrote to, if
+        another child that wrote to nothing was forked before it.
+        """
+        pagemap = os.open(f"{pid}/pagemap", os.O_RDONLY, dir_fd=self.processes)
+        try:
+            return {page for piece in self._writable() for page in _own(pagemap, piece)}
+        finally:
+            os.close(pagemap)
+
+    def _writable(self) -> list[mappings.Mapping]:
+        lines = os.open("self/maps", os.O_RDONLY, dir_fd=self.processes)
+        return [piece for piece in mappings.read(lines) if piece.rights == "rw-p"]
+
+    def pin(self, pages: Iterable[int]) -> None:
+        """From now on forks copy these pages; OSError if the kernel does not have it."""
+        # pages in a row: those whose number rises with their place
+        runs = groupby(enumerate(sorted(pages)), key=lambda placed: placed[1] - placed[0])
+        spans = [[page for _, page in run] for _, run in runs]
+        buffers = b"".join(struct.pack("=2Q", span[0] * PAGE, len(span) * PAGE) for span in spans)
+        if spans:
+            kernel.call("io_uring_register", self.ring, _REGISTER_BUFFERS, buffers, len(spans))
+
+
+def tools() -> Tools | None:
+    """What is needed to find and pin pages, if this machine gives it; to be called before any limits."""
+    parameters = ctypes.create_string_buffer(_PARAMETERS, len(_PARAMETERS))  # the kernel writes to it
+    try:
+        if os.readlink("/proc/self") == str(os.getpid()):  # else it numbers processes otherwise
+            ring = kernel.call("io_uring_setup", 1, ctypes.addressof(parameters))
+            return Tools(ring, os.open("/proc", os.O_PATH | os.O_DIRECTORY))
+    except OSError:
+        return None  # where there is no io_uring; /proc is there, for the mappings were read from it
+    return None
+
+
+def _own(pagemap: int, piece: mappings.Mapping) -> list[int]:
+    first, last = piece.start // PAGE, piece.stop // PAGE
+    entries = os.pread(pagemap, (last - first) * 8, first * 8)
+    return [first + place for place, top in enumerate(entries[7::8]) if top & _OWN == _OWN]
