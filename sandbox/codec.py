@@ -80,26 +80,28 @@ class Codec:
 
     def encode_message(self, values: Iterable[object]) -> tuple[Node, list[Node]]:
         """The changes to what is shared, and the nodes of the values."""
-        return self._changes(), [self.encode(value) for value in values]
+        return self._changes(), self._nodes(values)
 
     def decode_message(self, changes: Node, nodes: list[Node]) -> list[object]:
         """Apply the changes, then build the values; ProtocolError for anything that `encode_message` does not write."""
+        entries: Any = changes
         try:
-            for number, content in cast("list[list[Any]]", changes):
+            for number, content in entries:
                 self._update(number, content)
-            return [self.decode(node) for node in nodes]
+            return self._values(nodes)
         except MALFORMED as error:
             raise ProtocolError(f"not a value: {type(error).__name__}") from error
 
     def encode(self, value: Any) -> Node:
         """The node of one value."""
         kind = type(value)
+        same: Node = value  # where JSON has it
         if kind is str:
-            return cast("str", value) if value.isascii() else _write_text(value)
+            return same if value.isascii() else _write_text(value)
         if kind is float or kind is bool or value is None:
-            return cast("Node", value)
+            return same
         if kind is int:
-            return cast("int", value) if -_SMALL < value < _SMALL else ["i", hex(value)]
+            return same if -_SMALL < value < _SMALL else ["i", hex(value)]
         if (content := _CONTENT.get(kind)) is not None:
             return self._share(value, content)
         if (write := _WRITERS.get(kind)) is not None:
@@ -108,15 +110,19 @@ class Codec:
             return ["n", kind.__name__, list(kind._fields), self._nodes(tuple(value))]
         return self._objects.lend(value)
 
-    def decode(self, node: Node) -> Any:
+    def decode(self, node: Any) -> Any:
         """The value of one node."""
         if type(node) is not list:
             return node
-        reader = _READERS.get(cast("str", node[0]))
+        reader = _READERS.get(node[0])
         return self._objects.take(node) if reader is None else reader(self, node)
 
     def _nodes(self, values: Iterable[Any]) -> list[Node]:
-        return [self.encode(value) for value in values]
+        # most are small numbers, which stand for themselves: a call for each would be a good part of the work
+        return [value if type(value) is int and -_SMALL < value < _SMALL else self.encode(value) for value in values]
+
+    def _values(self, nodes: Iterable[Any]) -> list[Any]:
+        return [self.decode(node) if type(node) is list else node for node in nodes]
 
     def _share(self, value: Shareable, content: Callable[[Codec, Any], list[Node]]) -> Node:
         known = self._numbers.get(id(value))
@@ -165,11 +171,11 @@ class Codec:
         _FILLERS[type(value)](self, value, content)
         self._snapshots[number] = _snapshot(value)
 
-    def _receive(self, node: list[Node]) -> Shareable:
-        number, name = cast("int", node[1]), cast("str", node[2])
+    def _receive(self, node: list[Any]) -> Shareable:
+        number: Any = node[1]
         if type(number) is not int or number in self._shared or number % 2 == self._first:
             raise ProtocolError("a number that is taken")
-        value: Shareable = _EMPTY[name](node)
+        value: Shareable = _EMPTY[node[2]](node)
         self._enrol(number, value)
         _FILLERS[type(value)](self, value, node[3:])
         self._snapshots[number] = _snapshot(value)
@@ -239,13 +245,13 @@ def _bytearray(codec: Codec, value: bytearray) -> list[Node]:
 
 
 def _fill_list(codec: Codec, value: list[Any] | deque[Any], content: list[Any]) -> None:
-    items = [codec.decode(node) for node in content[0]]
+    items = codec._values(content[0])
     value.clear()
     value.extend(items)
 
 
 def _fill_set(codec: Codec, value: set[Any], content: list[Any]) -> None:
-    items = [codec.decode(node) for node in content[0]]
+    items = codec._values(content[0])
     value.clear()
     value.update(items)
 
@@ -343,7 +349,7 @@ def _read_namedtuple(codec: Codec, node: list[Any]) -> object:
     _, name, fields, items = node
     if type(fields) is not list or not all(type(word) is str for word in (name, *fields)):
         raise ProtocolError("not a named tuple")
-    return _namedtuple(name, *fields)(*[codec.decode(item) for item in items])
+    return _namedtuple(name, *fields)(*codec._values(items))
 
 
 def _namedtuple(name: str, *fields: str) -> Any:
@@ -386,8 +392,8 @@ def _text(value: Any) -> str:
 _READERS: dict[str, Callable[[Codec, list[Any]], Any]] = {
     "i": lambda codec, node: int(node[1], 16),
     "s": lambda codec, node: "".join(node[1:]),
-    "t": lambda codec, node: tuple([codec.decode(item) for item in node[1]]),
-    "z": lambda codec, node: frozenset([codec.decode(item) for item in node[1]]),
+    "t": lambda codec, node: tuple(codec._values(node[1])),
+    "z": lambda codec, node: frozenset(codec._values(node[1])),
     "m": lambda codec, node: codec._receive(node),
     "r": lambda codec, node: codec._watched(node[1]),
     "n": _read_namedtuple,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from sandbox.codec import Codec, Objects
 from sandbox.failures import read_failure, write_failure
@@ -121,4 +121,4 @@ def _message(node: Node) -> list[Any]:
         raise ProtocolError("not a message")
     if len(node) != {_ASK: 4, _ASK_AFRESH: 4, _ANSWER: 3, _FAILED: 3, _FAILED_AFRESH: 2}.get(node[0]):
         raise ProtocolError("not a message")
-    return cast("list[Any]", node)
+    return node

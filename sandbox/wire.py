@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from json import JSONDecoder, JSONEncoder
 from json.encoder import encode_basestring_ascii
-from typing import cast
 
 MAX_FRAME = 32 << 20
 _CHUNK, _MOST = 1 << 13, 1 << 20  # bytes per read: at least, so that small messages come together, and at most
@@ -161,12 +160,13 @@ def unpack(data: bytes) -> Node:
     """The JSON of one message; objects are not part of the protocol."""
     try:
         text = data.decode("utf-8", "surrogatepass")
+        node: Node
         node, end = _scan(text, 0)
     except (ValueError, RecursionError, StopIteration) as error:
         raise ProtocolError(f"not a message: {type(error).__name__}") from error
     if end != len(text):
         raise ProtocolError("not a message: something follows it")
-    return cast("Node", node)
+    return node
 
 
 def _no_objects(pairs: list[tuple[str, object]]) -> Node:
