@@ -33,8 +33,8 @@ class Tools:
     processes: int
 
     def written(self, pid: int) -> set[int]:
-        """The numbers of the pages that a child, of this process's memory, has for itself: those that it wrote to, if
-        another child that wrote to nothing was forked before it.
+        """The numbers of the pages of this process's memory that another has for itself: those that it wrote to, where
+        a third one shares the rest with it. OSError if it cannot be looked at.
         """
         pagemap = os.open(f"{pid}/pagemap", os.O_RDONLY, dir_fd=self.processes)
         try:

@@ -16,7 +16,6 @@ from sandbox.hotpages import Tools
 Role = Callable[[], object]
 _CLONE = kernel.clone(0)
 _ID = 4  # bytes
-_PATIENCE = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class Unexpected(OSError):
     """A child did not do what it was to do."""
 
 
-def shared(tools: Tools, fence: child.Fence, limited: child.Calls, play: Play) -> set[int]:
+def shared(tools: Tools, fence: child.Fence, limited: child.Calls, play: Play, *, patience: float = 5.0) -> set[int]:
     """The numbers of the pages that the screen, the program's process and the tests' process each write to; OSError
-    where children cannot be looked at.
+    where children cannot be looked at, or say nothing for `patience` seconds.
     """
     # it could not be looked at if it became another user, and needs no locks
     open_fence = replace(fence, clone=_CLONE, rights=(), filters=(), layers=replace(fence.layers, filtered=False))
@@ -53,6 +52,7 @@ def shared(tools: Tools, fence: child.Fence, limited: child.Calls, play: Play) -
             )
         ]
         for channel in (ours, our_verdict):
+            channel.settimeout(patience)
             channel.sendall(play.job)
         for end in (screen_end, verdict_end, program_end, tests_end):
             end.close()
@@ -116,7 +116,6 @@ def _start(fence: child.Fence, limited: child.Calls, role: Role, doors: child.Do
 def _await_passes(channel: _socket.socket, number: int) -> None:
     expected = LOADED_MESSAGE + number * PASS_MESSAGE
     found = b""
-    channel.settimeout(_PATIENCE)
     while len(found) < len(expected):
         piece = channel.recv(len(expected) - len(found))
         if not piece:

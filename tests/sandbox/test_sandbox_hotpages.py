@@ -73,13 +73,12 @@ import sandbox.trials as trials
 for number in (child.LINK, child.VERDICT, child.COMPLAINTS):
     os.dup2(0, number)
 tools = hotpages.tools()
-trials._PATIENCE = 0.5
 layers = child.Layers(False, None, None, False, False, True)
 fence = child.fence(layers, os.pidfd_open(os.getpid()))
 before = len(os.listdir("/proc/self/fd"))
 play = trials.Play(lambda: os._exit(1), lambda: 0, lambda: 0, b"job", 1)
 try:
-    trials.shared(tools, fence, (), play)
+    trials.shared(tools, fence, (), play, patience=0.5)
 except OSError as error:
     print(json.dumps(str(error)))
 try:
