@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -32,13 +32,17 @@ class Tools:
     ring: int
     processes: int
 
-    def written(self, pid: int) -> set[int]:
-        """The numbers of the pages of this process's memory that another has for itself: those that it wrote to, where
-        a third one shares the rest with it. OSError if it cannot be looked at.
+    def written(self, children: Iterable[int]) -> set[int]:
+        """The numbers of the pages of this process's memory that each of these children has for itself: those that all
+        of them wrote to, where another process shares the rest with them. OSError if one cannot be looked at.
         """
+        pieces = self._writable()
+        return set.intersection(*({page for found in self._owned(pid, pieces) for page in found} for pid in children))
+
+    def _owned(self, pid: int, pieces: Iterable[mappings.Mapping]) -> Iterator[list[int]]:
         pagemap = os.open(f"{pid}/pagemap", os.O_RDONLY, dir_fd=self.processes)
         try:
-            return {page for piece in self._writable() for page in _own(pagemap, piece)}
+            yield from (_own(pagemap, piece) for piece in pieces)
         finally:
             os.close(pagemap)
 

@@ -18,6 +18,7 @@ from datagen.tables import iter_rows
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1000),  # the run itself is given 900 s
     pytest.mark.skipif(find_spec("vllm") is None, reason="needs vLLM: pip install '.[cpu]'"),
 ]
 ROOT = Path(__file__).parent.parent
