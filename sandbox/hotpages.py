@@ -3,8 +3,8 @@
 After a fork a page is shared until either side writes to it, which costs that side a page fault; a child writes to some
 150 pages whatever it runs, and the zygote to many of the same between two programs. A page that is pinned, as for a
 device to write to, the kernel copies during the fork (copy_present_page in its mm/memory.c), and the parent goes on
-writing to its own: of up to two faults none is left. io_uring pins what is registered with it as buffers. This ring is
-used for nothing else, cannot be (it stays disabled), and no child holds it.
+writing to its own: of up to two faults none is left. io_uring pins what is registered with it as buffers. These rings
+are used for nothing else, cannot be (they stay disabled), and no child holds one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,23 +22,54 @@ import sandbox.mappings as mappings
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _PARAMETERS = struct.pack("=2I112x", 0, 1 << 6)  # IORING_SETUP_R_DISABLED
-_REGISTER_BUFFERS = 0
+_REGISTER_BUFFERS, _UNREGISTER_BUFFERS = 0, 1
 _OWN = 0x81  # of the highest byte of an entry in /proc/PID/pagemap: present, mapped by this process alone
+
+
+class Pins:
+    """Pages that forks copy while they are held, for good or in a context; where the kernel does not have it, they copy
+    none of them.
+    """
+
+    __slots__ = ("_held", "_pin", "_unpin")
+
+    def __init__(self, ring: int, pages: Iterable[int]) -> None:
+        # pages in a row: those whose number rises with their place
+        runs = groupby(enumerate(sorted(pages)), key=lambda placed: placed[1] - placed[0])
+        spans = [[page for _, page in run] for _, run in runs]
+        buffers = b"".join(struct.pack("=2Q", span[0] * PAGE, len(span) * PAGE) for span in spans)
+        self._pin = kernel.prepare("io_uring_register", ring, _REGISTER_BUFFERS, buffers, len(spans))
+        self._unpin = kernel.prepare("io_uring_register", ring, _UNREGISTER_BUFFERS, None, 0)
+        self._held = False
+
+    def hold(self) -> None:
+        """From now on forks copy these pages."""
+        with suppress(OSError):  # without it everything works, if slower
+            kernel.make(self._pin)
+            self._held = True
+
+    def __enter__(self) -> None:
+        self.hold()
+
+    def __exit__(self, *error: object) -> None:
+        if self._held:
+            kernel.make(self._unpin)
+            self._held = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Descriptors of an io_uring and of /proc."""
+    """Descriptors of two io_urings, each of which can pin one set of pages at a time, and of /proc."""
 
-    ring: int
+    rings: tuple[int, int]
     processes: int
 
-    def written(self, children: Iterable[int]) -> set[int]:
-        """The numbers of the pages of this process's memory that each of these children has for itself: those that all
-        of them wrote to, where another process shares the rest with them. OSError if one cannot be looked at.
+    def written(self, children: Iterable[int]) -> list[set[int]]:
+        """The numbers of the pages of this process's memory that each of these children has for itself: those that it
+        wrote to, where another process shares the rest with it. OSError if one cannot be looked at.
         """
         pieces = self._writable()
-        return set.intersection(*({page for found in self._owned(pid, pieces) for page in found} for pid in children))
+        return [{page for found in self._owned(pid, pieces) for page in found} for pid in children]
 
     def _owned(self, pid: int, pieces: Iterable[mappings.Mapping]) -> Iterator[list[int]]:
         pagemap = os.open(f"{pid}/pagemap", os.O_RDONLY, dir_fd=self.processes)
@@ -50,26 +82,20 @@ class Tools:
         lines = os.open("self/maps", os.O_RDONLY, dir_fd=self.processes)
         return [piece for piece in mappings.read(lines) if piece.rights == "rw-p"]
 
-    def pin(self, pages: Iterable[int]) -> None:
-        """From now on forks copy these pages; OSError if the kernel does not have it."""
-        # pages in a row: those whose number rises with their place
-        runs = groupby(enumerate(sorted(pages)), key=lambda placed: placed[1] - placed[0])
-        spans = [[page for _, page in run] for _, run in runs]
-        buffers = b"".join(struct.pack("=2Q", span[0] * PAGE, len(span) * PAGE) for span in spans)
-        if spans:
-            kernel.call("io_uring_register", self.ring, _REGISTER_BUFFERS, buffers, len(spans))
-
 
 def tools() -> Tools | None:
     """What is needed to find and pin pages, if this machine gives it; to be called before any limits."""
-    parameters = ctypes.create_string_buffer(_PARAMETERS, len(_PARAMETERS))  # the kernel writes to it
     try:
         if os.readlink("/proc/self") == str(os.getpid()):  # else it numbers processes otherwise
-            ring = kernel.call("io_uring_setup", 1, ctypes.addressof(parameters))
-            return Tools(ring, os.open("/proc", os.O_PATH | os.O_DIRECTORY))
+            return Tools((_ring(), _ring()), os.open("/proc", os.O_PATH | os.O_DIRECTORY))
     except OSError:
         return None  # where there is no io_uring; /proc is there, for the mappings were read from it
     return None
+
+
+def _ring() -> int:
+    parameters = ctypes.create_string_buffer(_PARAMETERS, len(_PARAMETERS))  # the kernel writes to it
+    return kernel.call("io_uring_setup", 1, ctypes.addressof(parameters))
 
 
 def _own(pagemap: int, piece: mappings.Mapping) -> list[int]:

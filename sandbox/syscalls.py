@@ -106,6 +106,7 @@ ZYGOTE_ONLY = [
     "landlock_create_ruleset",
     "landlock_add_rule",
     "landlock_restrict_self",
+    "io_uring_register",
 ]
 """Calls that the zygote needs, and each child until it is set up; the child's own filter then refuses them."""
 

@@ -1,4 +1,4 @@
-"""One child of each kind, played out to see which pages of the zygote's memory all of them write to."""
+"""One child of each kind, played out to see which pages of the zygote's memory several of them write to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import sandbox.child as child
 import sandbox.kernel as kernel
@@ -29,13 +30,20 @@ class Play:
     number: int
 
 
+class Shared(NamedTuple):
+    """The numbers of pages that several children write to: every child; beyond these, both of a pair."""
+
+    every: set[int]
+    pair: set[int]
+
+
 class Unexpected(OSError):
     """A child did not do what it was to do."""
 
 
-def shared(tools: Tools, fence: child.Fence, limited: child.Calls, play: Play, *, patience: float = 5.0) -> set[int]:
-    """The numbers of the pages that the screen, the program's process and the tests' process each write to; OSError
-    where children cannot be looked at, or say nothing for `patience` seconds.
+def shared(tools: Tools, fence: child.Fence, limited: child.Calls, play: Play, *, patience: float = 5.0) -> Shared:
+    """What the screen, the program's process and the tests' process write to; OSError where they cannot be looked at,
+    or say nothing for `patience` seconds.
     """
     # it could not be looked at if it became another user, and needs no locks
     open_fence = replace(fence, clone=_CLONE, rights=(), filters=(), layers=replace(fence.layers, filtered=False))
@@ -58,7 +66,9 @@ def shared(tools: Tools, fence: child.Fence, limited: child.Calls, play: Play, *
             end.close()
         for channel in (ours, our_verdict):
             _await_passes(channel, play.number)
-        return tools.written(children)
+        screen, program, tests = tools.written(children)
+        every = screen & program & tests
+        return Shared(every, (program & tests) - every)
 
 
 def _pair(stack: ExitStack) -> tuple[_socket.socket, _socket.socket]:

@@ -15,7 +15,7 @@ import os
 import select
 import struct
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -106,6 +106,7 @@ class Zygote:
             partial(screen.judge, screen_seat), link.serve_forever, partial(grader.judge, tests_seat), *rehearsal.job()
         )
         tools = hotpages.tools()
+        self._pair_pins: AbstractContextManager[object] = nullcontext()
         self._enclosure.enter()
         self._wakers = select.poll()
         for descriptor in (channel.fileno(), self._coordinator):
@@ -117,9 +118,11 @@ class Zygote:
         self._enclosure.lock()
 
     def _pin(self, tools: hotpages.Tools, play: trials.Play) -> None:
-        """Have forks copy what every child writes to."""
+        """Have every fork copy what all children write to, and the forks of a pair what both of them do besides."""
         with suppress(OSError):  # without it everything works, if slower
-            tools.pin(trials.shared(tools, self._enclosure.fence, limits.calls(_TRIAL, self._base), play))
+            pages = trials.shared(tools, self._enclosure.fence, limits.calls(_TRIAL, self._base), play)
+            hotpages.Pins(tools.rings[0], pages.every).hold()
+            self._pair_pins = hotpages.Pins(tools.rings[1], pages.pair)
         os.close(tools.processes)
 
     def serve(self) -> None:
@@ -187,13 +190,14 @@ class Zygote:
 
     def _start_pair(self, order: Order, program_doors: child.Doors, tests_doors: child.Doors) -> Pair:
         fence = self._enclosure.fence
-        program = child.start(self._play_program, fence, order.limited, program_doors)
-        try:
-            return program, child.start(self._play_tests, fence, order.limited, tests_doors)
-        except OSError:
-            os.kill(program, child.SIGKILL)
-            os.waitpid(program, 0)
-            raise
+        with self._pair_pins:
+            program = child.start(self._play_program, fence, order.limited, program_doors)
+            try:
+                return program, child.start(self._play_tests, fence, order.limited, tests_doors)
+            except OSError:
+                os.kill(program, child.SIGKILL)
+                os.waitpid(program, 0)
+                raise
 
     def _follow(self, order: Order, processes: Pair, output: int, readers: tuple[int, ...] = ()) -> dict[str, Any]:
         """Until the round is over; its report."""
