@@ -169,6 +169,8 @@ def _global(program: types.ModuleType, name: str) -> object:
 
 
 def _invoke(value: Any, names: tuple[str, ...], *arguments: Any) -> object:
+    if not names:
+        return value(*arguments)
     count = len(arguments) - len(names)
     return value(*arguments[:count], **dict(zip(names, arguments[count:], strict=True)))
 

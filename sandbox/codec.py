@@ -139,6 +139,8 @@ class Codec:
         self._snapshots[number] = _snapshot(value)
 
     def _changes(self) -> Node:
+        if not self._snapshots:
+            return []
         changed = [number for number, before in self._snapshots.items() if _differs(self._shared[number], before)]
         for number in changed:
             self._snapshots[number] = _snapshot(self._shared[number])

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import sandbox.stand_ins as stand_ins
 from sandbox.candidate import LIBRARY, LIVE
@@ -94,6 +94,20 @@ class Names(dict[str, Any]):
             raise KeyError(name) from error
 
 
+class Scene(NamedTuple):
+    """What tests that name the same names find: what is known of them before, which of them are asked for at each use,
+    and whether the program's own judgement takes part by that alone.
+    """
+
+    known: dict[str, Any]
+    live: frozenset[str]
+    weak: bool
+
+
+Scenes = dict[tuple[frozenset[str], frozenset[str]], Scene]
+"""By what tests name, and what of it is Python's own: most tests of a job name the same function."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seat:
     """What a tests' process needs, made ahead of it: making it there would copy more memory."""
@@ -145,19 +159,20 @@ def report(channel: Frames, status: Status, detail: str) -> None:
 
 
 def _run_tests(program: Program, channel: Frames, snippets: list[Snippet], claims: Any) -> None:
+    scenes: Scenes = {}
     for snippet in snippets:
-        status, detail = _run_test(program, snippet, claims)
+        status, detail = _run_test(program, snippet, scenes, claims)
         if program.lost is not None:
             channel.send([DIED, RESULT, _lost(program.lost)])
             return
         report(channel, status, detail)
 
 
-def _run_test(program: Program, snippet: Snippet, claims: Any) -> Result:
+def _run_test(program: Program, snippet: Snippet, scenes: Scenes, claims: Any) -> Result:
     program.begin_test()
     comparison = Comparison()
     try:
-        exec(snippet.code, _namespace(program, snippet, claims, comparison))
+        exec(snippet.code, _namespace(program, snippet, scenes, claims, comparison))
     except AssertionError as error:
         if hasattr(error, "_sandbox_line"):
             return raised(error)
@@ -167,18 +182,29 @@ def _run_test(program: Program, snippet: Snippet, claims: Any) -> Result:
     return (Status.PASS_WEAK if program.weak else Status.PASS), ""
 
 
-def _namespace(program: Program, snippet: Snippet, claims: Any, comparison: Comparison) -> Names:
-    defined = {name: (kind, value) for name, kind, value in claims if name in snippet.names}
-    wanted = from_program(snippet.names, snippet.reserved, frozenset(defined))
-    known: dict[str, Any] = {"__name__": "__test__", COMPARE: comparison.check}
+def _namespace(program: Program, snippet: Snippet, scenes: Scenes, claims: Any, comparison: Comparison) -> Names:
+    key = snippet.names, snippet.reserved
+    scene = scenes.get(key)
+    if scene is None:
+        scene = scenes[key] = _scene(program, *key, claims)
+    program.weak = scene.weak
+    names = Names(scene.known, program, scene.live)
+    names[COMPARE] = comparison.check
+    return names
+
+
+def _scene(program: Program, names: frozenset[str], reserved: frozenset[str], claims: Any) -> Scene:
+    defined = {name: (kind, value) for name, kind, value in claims if name in names}
+    wanted = from_program(names, reserved, frozenset(defined))
+    known: dict[str, Any] = {"__name__": "__test__"}
     for name, (kind, value) in defined.items():
         if kind == LIBRARY:
             known[name] = genuine(name, value)
         elif kind != LIVE and name in wanted:
             known[name] = value
-    program.weak |= any(map(covers_assertions, known.values()))
-    live = wanted if wanted - snippet.reserved else frozenset(name for name in wanted if defined[name][0] == LIVE)
-    return Names({name: value for name, value in known.items() if value is not None}, program, live)
+    live = wanted if wanted - reserved else frozenset(name for name in wanted if defined[name][0] == LIVE)
+    weak = program.weak or any(map(covers_assertions, known.values()))  # a claim's kind may be an object that answers
+    return Scene({name: value for name, value in known.items() if value is not None}, live, weak)
 
 
 def failed(error: AssertionError, snippet: Snippet, comparison: Comparison) -> Result:

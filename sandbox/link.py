@@ -17,6 +17,7 @@ from sandbox.wire import Frames, Node, ProtocolError, TooLarge
 Serve = Callable[[str, list[Any]], object]
 
 _ASK, _ASK_AFRESH, _ANSWER, _FAILED, _FAILED_AFRESH = "q", "Q", "a", "x", "X"
+_LENGTHS = {_ASK: 4, _ASK_AFRESH: 4, _ANSWER: 3, _FAILED: 3, _FAILED_AFRESH: 2}
 
 
 class Link:
@@ -119,6 +120,6 @@ class Link:
 def _message(node: Node) -> list[Any]:
     if type(node) is not list or not node or type(node[0]) is not str:
         raise ProtocolError("not a message")
-    if len(node) != {_ASK: 4, _ASK_AFRESH: 4, _ANSWER: 3, _FAILED: 3, _FAILED_AFRESH: 2}.get(node[0]):
+    if len(node) != _LENGTHS.get(node[0]):
         raise ProtocolError("not a message")
     return node

@@ -12,16 +12,16 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from json import JSONDecoder, JSONEncoder
-from json.encoder import encode_basestring_ascii
+from json import JSONDecoder
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # what json.dumps calls
 
 MAX_FRAME = 32 << 20
+_HEADER = 4
 _CHUNK, _MOST = 1 << 13, 1 << 20  # bytes per read: at least, so that small messages come together, and at most
 
 Node = None | bool | int | float | str | list["Node"]
 
 _size = struct.Struct(">I").unpack
-_dump = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 Encode = Callable[[Node], bytes]
 Decode = Callable[[bytes], Node]
 
@@ -63,10 +63,16 @@ class Frames:
 
     def receive(self) -> Node:
         """Read one message; Closed at the end of the stream, ProtocolError if it is not one."""
-        size = int.from_bytes(self._take(4), "big")
-        if size > MAX_FRAME:
-            raise ProtocolError(f"a message of {size} bytes")
-        return self._decode(self._take(size))
+        data = self._buffer
+        if len(data) < _HEADER:
+            data = self._fill(data, _HEADER)
+        end = _HEADER + int.from_bytes(data[:_HEADER], "big")
+        if end > _HEADER + MAX_FRAME:
+            raise ProtocolError(f"a message of {end - _HEADER} bytes")
+        if len(data) < end:
+            data = self._fill(data, end)
+        self._buffer = data[end:]
+        return self._decode(data[_HEADER:end])
 
     def send_parts(self, parts: Sequence[bytes]) -> None:
         """Write several pieces of bytes as one message."""
@@ -90,28 +96,24 @@ class Frames:
             data += part
         return data
 
-    def _take(self, size: int) -> bytes:
-        if len(self._buffer) < size:
-            self._buffer = self._fill(size)
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
-        return taken
-
-    def _fill(self, size: int) -> bytes:
-        buffer = bytearray(self._buffer)
-        while len(buffer) < size:
+    def _fill(self, data: bytes, size: int) -> bytes:
+        """What is there and what follows it, so many bytes at least."""
+        parts, missing = [data], size - len(data)
+        while missing > 0:
             try:
-                part = os.read(self._descriptor, min(max(_CHUNK, size - len(buffer)), _MOST))
+                part = os.read(self._descriptor, min(max(_CHUNK, missing), _MOST))
             except OSError as error:
                 raise Closed(str(error)) from error
             if not part:
                 raise Closed("end of stream")
-            buffer += part
-        return bytes(buffer)
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
 
 
 def pack(message: Node) -> bytes:
     """One message with its length in front."""
-    data = _dump(message).encode()
+    data = "".join(_chunks(message, 0)).encode()
     if len(data) > MAX_FRAME:
         raise TooLarge(f"{len(data) >> 20} MB")
     return len(data).to_bytes(4, "big") + data
@@ -173,4 +175,6 @@ def _no_objects(pairs: list[tuple[str, object]]) -> Node:
     raise ValueError("an object")
 
 
+# what json.dumps(message, separators=(",", ":")) makes anew each time
+_chunks = c_make_encoder(None, None, encode_basestring_ascii, None, ":", ",", False, False, True)
 _scan = JSONDecoder(object_pairs_hook=_no_objects).scan_once  # type: ignore[attr-defined]  # what its decode() calls
