@@ -79,9 +79,17 @@ def train(work: Work, say: Say) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}")]
+    """The newest checkpoint that was written whole: its state, which is written last, can be read."""
+    whole = [state.parent for state in folder.glob(f"checkpoint-*/{_STATE}") if _is_json(state)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def attention_of(asked: str, *, gpu: bool) -> str:

@@ -53,12 +53,14 @@ def test_the_loss_falls(whole):
 
 
 def test_training_goes_on_bit_for_bit_past_the_first_epoch(whole, tmp_path):
-    """From a checkpoint in the second epoch, a torn later one beside it, come the weights of a run without a stop."""
+    """From a checkpoint in the second epoch, torn later ones beside it, come the weights of a run without a stop."""
     folder = tmp_path / "job"
     shutil.copytree(Path(whole.folder), folder, ignore=shutil.ignore_patterns("model", "checkpoint-11"))
-    torn = folder / CHECKPOINTS / "checkpoint-9"
-    shutil.copytree(folder / CHECKPOINTS / "checkpoint-8", torn)
-    (torn / "trainer_state.json").unlink()
+    for torn in ("checkpoint-9", "checkpoint-10"):
+        shutil.copytree(folder / CHECKPOINTS / "checkpoint-8", folder / CHECKPOINTS / torn)
+    (folder / CHECKPOINTS / "checkpoint-9" / "trainer_state.json").unlink()
+    state = folder / CHECKPOINTS / "checkpoint-10" / "trainer_state.json"
+    state.write_bytes(state.read_bytes()[:-10])
     job = replace(whole, folder=str(folder), out=str(folder / "model"), data=str(folder / "data"))
     assert last_checkpoint(folder / CHECKPOINTS).name == "checkpoint-8"
     train(job, quiet)
