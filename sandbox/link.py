@@ -62,8 +62,8 @@ class Link:
                 return self._result(message)
 
     def serve_forever(self) -> None:
-        """Answer until the other end closes the stream, which raises Closed."""
-        while True:
+        """Answer until the other end closes the stream; Closed if it does so within a message."""
+        while self._frames.more():
             self._answer(_message(self._frames.receive()))
 
     def _result(self, message: list[Any]) -> object:

@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import sandbox.candidate as candidate
@@ -28,7 +27,7 @@ import sandbox.hugepages as hugepages
 import sandbox.kernel as kernel
 import sandbox.mappings as mappings
 import sandbox.screen as screen
-from sandbox.wire import Closed, pack_job
+from sandbox.wire import pack_job
 
 if TYPE_CHECKING:
     import io
@@ -134,7 +133,7 @@ def _rehearse_screen(part: bytes, tests: list[bytes]) -> None:
 def _rehearse_split(part: bytes, tests: list[bytes]) -> None:
     ours, verdict = _socket.socketpair()
     program_end, grader_end = _socket.socketpair()
-    program = threading.Thread(target=_serve, args=(program_end.fileno(),))
+    program = threading.Thread(target=candidate.ready(program_end.fileno()).serve_forever)
     program.start()
     ours.sendall(pack_job([b"0", part, *tests]))
     grader.judge(grader.ready(grader_end.fileno(), verdict.fileno()))
@@ -144,8 +143,3 @@ def _rehearse_split(part: bytes, tests: list[bytes]) -> None:
         time.sleep(0.001)
     for channel in (ours, verdict, program_end):
         channel.close()
-
-
-def _serve(descriptor: int) -> None:
-    with suppress(Closed):
-        candidate.ready(descriptor).serve_forever()

@@ -61,6 +61,12 @@ class Frames:
         except OSError as error:
             raise Closed(str(error)) from error
 
+    def more(self) -> bool:
+        """Wait for the next message; False if the stream ends instead, Closed if it cannot be read."""
+        if not self._buffer:
+            self._buffer = self._read(_CHUNK)
+        return self._buffer != b""
+
     def receive(self) -> Node:
         """Read one message; Closed at the end of the stream, ProtocolError if it is not one."""
         data = self._buffer
@@ -100,15 +106,18 @@ class Frames:
         """What is there and what follows it, so many bytes at least."""
         parts, missing = [data], size - len(data)
         while missing > 0:
-            try:
-                part = os.read(self._descriptor, min(max(_CHUNK, missing), _MOST))
-            except OSError as error:
-                raise Closed(str(error)) from error
+            part = self._read(min(max(_CHUNK, missing), _MOST))
             if not part:
                 raise Closed("end of stream")
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return os.read(self._descriptor, size)
+        except OSError as error:
+            raise Closed(str(error)) from error
 
 
 def pack(message: Node) -> bytes:

@@ -189,14 +189,15 @@ class Zygote:
         return self._follow(order, processes, output)
 
     def _start_pair(self, order: Order, program_doors: child.Doors, tests_doors: child.Doors) -> Pair:
+        """The tests' process first: the program's then finds its first question waiting."""
         fence = self._enclosure.fence
         with self._pair_pins:
-            program = child.start(self._play_program, fence, order.limited, program_doors)
+            tests = child.start(self._play_tests, fence, order.limited, tests_doors)
             try:
-                return program, child.start(self._play_tests, fence, order.limited, tests_doors)
+                return child.start(self._play_program, fence, order.limited, program_doors), tests
             except OSError:
-                os.kill(program, child.SIGKILL)
-                os.waitpid(program, 0)
+                os.kill(tests, child.SIGKILL)
+                os.waitpid(tests, 0)
                 raise
 
     def _follow(self, order: Order, processes: Pair, output: int, readers: tuple[int, ...] = ()) -> dict[str, Any]:
