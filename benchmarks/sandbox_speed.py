@@ -56,12 +56,15 @@ Written by `python -m benchmarks.sandbox_speed --write docs/sandbox-benchmark.md
   this sandbox compiles once, and many jobs wait, whose programs it compiles together.
 - CPU time is that of all processes: the caller's, zygotes, compile servers, children. programs/s is with one worker
   per core. "x bare clone" is CPU time over that of a process which is cloned from an interpreter as warm as the
-  zygote, does nothing, and is waited for. Three of them are out of reach for a program that does something: Python
-  writes to every object that it uses, if only its count of references, so a function of ten lines and its asserts copy
-  some 225 pages, where the bare clone copies 55, and the zygote another 115 between two programs (`perf record -e
-  page-faults`): that is a third of a screen's time. To clone the processes of the next eight screens in a row, so that
-  the zygote's pages are copied once for all of them, was tried: 11 % more CPU time a screen (median of five turns), for
-  the wake-ups and messages that it takes cost more.
+  zygote, does nothing, and is waited for. A program that does something has more to pay for: Python writes to every
+  object that it uses, if only its count of references, so a function of ten lines and its asserts write to some 240 of
+  the interpreter's pages, where the bare clone writes to 55. 135 of them, which every child writes to, are copied by
+  the fork itself (sandbox/hotpages.py), the others at a page fault each, and the zygote has 65 more between two
+  programs (`perf record -e page-faults`): that is a sixth of a screen's time, and another sixth goes to copying and
+  freeing a page table of 2,300 pages. To clone the processes of the next eight screens in a row, so that the zygote's
+  pages are copied once for all of them, was tried: 11 % more CPU time a screen (median of five turns), for the wake-ups
+  and messages that it takes cost more. So was to pin what a screen alone, or either process of a pair alone, writes to
+  besides, and what the zygote does: 2 to 9 % more, for not every program writes to all of it.
 - `screen`: tests and program share a process. `split`: a process each. `full`: the screen, then `split` for what
   passed. L0: with namespaces; L1: without, as in a default container. A layer's cost is what the screen saves without
   it at L0; "without namespaces" is L1.
