@@ -63,8 +63,8 @@ Written by `python -m benchmarks.sandbox_speed --write docs/sandbox-benchmark.md
   programs (`perf record -e page-faults`): that is a sixth of a screen's time, and another sixth goes to copying and
   freeing a page table of 2,300 pages. To clone the processes of the next eight screens in a row, so that the zygote's
   pages are copied once for all of them, was tried: 11 % more CPU time a screen (median of five turns), for the wake-ups
-  and messages that it takes cost more. So was to pin what a screen alone, or either process of a pair alone, writes to
-  besides, and what the zygote does: 2 to 9 % more, for not every program writes to all of it.
+  and messages that it takes cost more. So was to pin what either process of a pair alone writes to besides (6 to 9 %
+  more a pair), and what the zygote does (2 to 3 % more): not every program writes to all of it.
 - `screen`: tests and program share a process. `split`: a process each. `full`: the screen, then `split` for what
   passed. L0: with namespaces; L1: without, as in a default container. A layer's cost is what the screen saves without
   it at L0; "without namespaces" is L1.
