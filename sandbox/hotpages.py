@@ -3,8 +3,9 @@
 After a fork a page is shared until either side writes to it, which costs that side a page fault; a child writes to some
 150 pages whatever it runs, and the zygote to many of the same between two programs. A page that is pinned, as for a
 device to write to, the kernel copies during the fork (copy_present_page in its mm/memory.c), and the parent goes on
-writing to its own: of up to two faults none is left. io_uring pins what is registered with it as buffers. These rings
-are used for nothing else, cannot be (they stay disabled), and no child holds one.
+writing to its own: of up to two faults none is left. io_uring pins what is registered with it as buffers: one ring, for
+good, what every child writes to, another, while a pair is cloned, what both of the two write to besides. They are used
+for nothing else, cannot be (they stay disabled), and no child holds one.
 """
 
 from __future__ import annotations
