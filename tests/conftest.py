@@ -18,7 +18,9 @@ ENGINES = "tests/engines/"
 LONG = (
     ENGINES, "tests/sandbox/test_sandbox_catalogue.py", "tests/test_demo_run.py",
     "tests/similarity/test_similarity_ray.py", "tests/training/test_trainer.py", "tests/training/test_finetune.py",
-    "tests/test_loop.py",
+    "tests/test_loop.py", "tests/demo/", "tests/evaluation/test_harness_truth.py", "tests/test_kill_run.py",
+    "tests/test_kill_and_resume.py", "tests/test_pipeline.py", "tests/test_doctor.py", "tests/test_install.py",
+    "tests/sandbox/test_sandbox_benchmarks.py", "tests/overlap/test_windows.py",
 )  # fmt: skip
 """What takes longest comes first, so that none of it is left over at the end."""
 
