@@ -22,8 +22,8 @@ from typing import Any
 from sandbox.codec import base_value
 from sandbox.failures import PROGRAM
 from sandbox.link import Link
-from sandbox.loans import find, library_claim
-from sandbox.proxies import FORWARDED, OPTIONAL, proxy_class
+from sandbox.loans import call, find, library_claim, special
+from sandbox.proxies import OPTIONAL, proxy_class
 from sandbox.table import Table
 from sandbox.wire import Closed, Frames, ProtocolError, unpack_trusted
 
@@ -168,19 +168,6 @@ def _global(program: types.ModuleType, name: str) -> object:
     return program.__dict__[name]
 
 
-def _invoke(value: Any, names: tuple[str, ...], *arguments: Any) -> object:
-    if not names:
-        return value(*arguments)
-    count = len(arguments) - len(names)
-    return value(*arguments[:count], **dict(zip(names, arguments[count:], strict=True)))
-
-
-def _special_method(name: str, value: Any, *operands: Any) -> object:
-    if name not in FORWARDED:
-        raise AttributeError(name)
-    return getattr(type(value), name)(value, *operands)
-
-
 def _await(coroutine: Any) -> object:
     import asyncio  # a quarter of the zygote's memory, which every fork would pay for
 
@@ -192,8 +179,8 @@ def _await(coroutine: Any) -> object:
 
 _OWN_OPERATIONS: dict[str, Callable[..., object]] = {"load": _load, "global": _global}
 _OPERATIONS: dict[str, Callable[..., object]] = {
-    "call": _invoke,
-    "special": _special_method,
+    "call": call,
+    "special": special,
     "next": next,
     "get": getattr,
     "set": setattr,

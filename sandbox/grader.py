@@ -24,7 +24,7 @@ from sandbox.link import Link
 from sandbox.loans import attribute, call, genuine, set_attribute, special
 from sandbox.reports import Comparison, describe_failure, show
 from sandbox.snippets import COMPARE, Snippet, from_program
-from sandbox.wire import Closed, Frames, ProtocolError, pack, pack_strings, pack_trusted
+from sandbox.wire import Closed, Frames, ProtocolError, pack, pack_trusted
 
 DETAIL_LENGTH = 500
 LOADED, RESULT, UNLOADED, DIED = "loaded", "result", "unloaded", "died"
@@ -155,7 +155,10 @@ def run(program: Program, channel: Frames, part: bytes, snippets: list[Snippet],
 
 def report(channel: Frames, status: Status, detail: str) -> None:
     """One test's result."""
-    channel.send_bytes(PASS_MESSAGE if status is _PASS else pack_strings(RESULT, status.value, detail[:DETAIL_LENGTH]))
+    if status is _PASS:
+        channel.send_bytes(PASS_MESSAGE)
+    else:
+        channel.send([RESULT, status.value, detail[:DETAIL_LENGTH]])
 
 
 def _run_tests(program: Program, channel: Frames, snippets: list[Snippet], claims: Any) -> None:

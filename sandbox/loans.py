@@ -136,14 +136,16 @@ def _is_mock(value: object) -> bool:
 
 
 def special(name: str, value: Any, *operands: Any) -> object:
-    """A special method that the program calls."""
+    """A special method that the other end calls."""
     if name not in FORWARDED:
         raise AttributeError(name)
     return getattr(type(value), name)(value, *operands)
 
 
 def call(value: Any, names: tuple[str, ...], *arguments: Any) -> object:
-    """A call by the program; the last arguments are those named."""
+    """A call by the other end; the last arguments are those named."""
+    if not names:  # as most are
+        return value(*arguments)
     count = len(arguments) - len(names)
     return value(*arguments[:count], **dict(zip(names, arguments[count:], strict=True)))
 

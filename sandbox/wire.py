@@ -134,12 +134,6 @@ def pack_job(parts: Sequence[bytes]) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-def pack_strings(*message: str) -> bytes:
-    """What `pack` makes of a list of strings, with less of the interpreter's memory touched."""
-    data = f"[{','.join(map(encode_basestring_ascii, message))}]".encode("ascii")
-    return len(data).to_bytes(4, "big") + data
-
-
 def pack_trusted(message: Node) -> bytes:
     """One message, with its length in front, of a process that no program runs in."""
     try:

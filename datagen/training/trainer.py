@@ -27,7 +27,7 @@ from trl import SFTConfig, SFTTrainer
 
 from datagen.config import FinetuneConfig
 from datagen.errors import InputError, Interrupted, MissingDependency, StorageError, UsageError
-from datagen.files import write_json
+from datagen.files import read_json, write_json
 from datagen.models import Say
 from datagen.progress import duration
 from datagen.training.mix import Schedule
@@ -86,10 +86,9 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def _is_json(path: Path) -> bool:
     try:
-        json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return read_json(path) is not None
+    except InputError:
         return False
-    return True
 
 
 def attention_of(asked: str, *, gpu: bool) -> str:
