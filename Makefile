@@ -10,7 +10,7 @@
 # make bench-dedup   what dedup costs and how often it errs, beside those of its peers that are installed
 #
 # CPU builds of torch come from wherever pip is configured to find them. Where it finds only CUDA builds:
-#   make demo CPU_INDEX=1     adds PyTorch's own index of CPU wheels
+#   make demo CPU_INDEX=URL   asks that index too; PyTorch's install page names its own, under Pip and CPU
 # BENCHMARKS=DIR              folder of real benchmark files, for the tests that need them
 # JOBS=N                      processes that run the tests, 2 unless given (0: this one alone)
 
@@ -19,8 +19,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 CPU_INDEX ?=
-TORCH_INDEX := https://download.pytorch.org/whl/cpu
-PIP_FLAGS := $(if $(CPU_INDEX),--extra-index-url $(TORCH_INDEX),)
+PIP_FLAGS := $(if $(CPU_INDEX),--extra-index-url $(CPU_INDEX),)
 JOBS ?= 2
 PYTEST_FLAGS ?= $(if $(BENCHMARKS),--benchmarks=$(BENCHMARKS),)
 # Built for CUDA, these come along with CPU torch and break `import transformers`; text models need none of them.
@@ -32,7 +31,8 @@ $(VENV)/installed: pyproject.toml
 	@echo "installing into $(VENV): vLLM for CPU and what it needs, about 3.5 GB" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) -e '.[cpu,dev]' || { \
-		echo "make: the install failed. If pip found no CPU build of torch: make $(MAKECMDGOALS) CPU_INDEX=1" >&2; exit 1; }
+		echo "make: the install failed. Where pip found no CPU build of torch, PyTorch's install page names an index" \
+			"that has some (Pip, CPU): make $(MAKECMDGOALS) CPU_INDEX=URL" >&2; exit 1; }
 	@$(BIN)/python -m pip uninstall --quiet --yes $(BROKEN_BESIDE_CPU_TORCH) 2>/dev/null || true
 	@touch $@
 
