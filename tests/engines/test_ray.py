@@ -92,7 +92,7 @@ async def test_no_cluster_is_one_line(cluster):
         "import asyncio, sys; from datagen.config import EngineConfig; from datagen.engines import open_engine\n"
         "asyncio.run(open_engine(EngineConfig(engine='ray', address='127.0.0.1:9')))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=280)
     assert ClusterUnavailable.__name__ in ended.stderr and "ray start --head" in ended.stderr
 
 
@@ -171,7 +171,7 @@ async def test_a_killed_driver_goes_on(cluster, tmp_path):
     first.kill()
     _, errors = first.communicate()
     assert first.returncode == -signal.SIGKILL, errors.decode()
-    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=280, check=False)
     assert ended.returncode == 0, ended.stderr
     assert tables(tmp_path / "again") == tables(tmp_path / "recorded")
     for _ in range(200):

@@ -165,7 +165,7 @@ def command(*arguments: str, folder: Path, start: str = "pass") -> subprocess.Co
     """`datagen dedup` in a process of its own, after some code."""
     code = f"import sys; {start}; from datagen.cli import main; sys.exit(main({['dedup', *arguments]!r}))"
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False, timeout=120,
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False, timeout=280,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
 
