@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import settings
 
 settings.register_profile("datagen", deadline=None)  # a busy machine is no failed claim
 settings.load_profile("datagen")
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves its workers beside the other process of tests
 
 ENGINES = "tests/engines/"
 """Its files share one vLLM engine and one vLLM server, which are long in starting: one process runs them all."""
