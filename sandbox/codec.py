@@ -38,7 +38,7 @@ Shareable = list[Any] | dict[Any, Any] | set[Any] | deque[Any] | bytearray
 
 _NAMEDTUPLE_OWN = frozenset(dir(namedtuple("Pair", "left right"))) | {
     "__orig_bases__", "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__",
-    "__static_attributes__", "__firstlineno__",
+    "__static_attributes__", "__firstlineno__", "__slotnames__",
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from sandbox.proxies import ARITHMETIC, CONTAINER, NUMERIC, ORDERING, proxy_clas
 from sandbox.table import BASED, COROUTINE, Table
 from sandbox.wire import Node
 
+_UNCHANGING = frozenset({int, float, complex, str, bytes})
 _ADDRESSES = frozenset({"__array_interface__", "__array_struct__", "__cuda_array_interface__"})
 """Where in memory an object has its data: numpy would read there, in this process."""
 
@@ -39,7 +40,7 @@ class Asker(Protocol):
 class Handle:
     """An object of the program, seen from a test."""
 
-    __slots__ = ("_sandbox_asker", "_sandbox_method", "_sandbox_number", "_sandbox_tainted")
+    __slots__ = ("_sandbox_asker", "_sandbox_method", "_sandbox_number", "_sandbox_tainted", "_sandbox_value")
     _sandbox_based = False
     _sandbox_class = -1
 
@@ -47,12 +48,14 @@ class Handle:
     _sandbox_number: int
     _sandbox_tainted: bool
     _sandbox_method: bool
+    _sandbox_value: Any
 
     def __init__(self, number: int, asker: Asker) -> None:
         _mark(self, "_sandbox_number", number)
         _mark(self, "_sandbox_asker", asker)
         _mark(self, "_sandbox_tainted", False)
         _mark(self, "_sandbox_method", False)
+        _mark(self, "_sandbox_value", None)
 
     def __getattr__(self, name: str) -> Any:
         if name in _ADDRESSES:
@@ -206,10 +209,17 @@ def _mark(handle: Handle, name: str, value: object) -> None:
 
 
 def _base(handle: Handle) -> Any:
-    """The plain data inside the object; nothing of the test's goes to the program for it."""
+    """The plain data inside the object; nothing of the test's goes to the program for it. What cannot change is asked
+    for once: an answer of its own to each question would be another way to judge itself.
+    """
+    _refuse_tainted(handle, "value")
+    if handle._sandbox_value is not None:
+        return handle._sandbox_value
     value = handle._sandbox_asker.ask("base", handle)
     if isinstance(value, Handle):
         raise TypeError("not plain data")
+    if type(value) in _UNCHANGING:
+        _mark(handle, "_sandbox_value", value)
     return value
 
 

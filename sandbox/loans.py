@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+from contextlib import suppress
 from typing import Any
 
+from sandbox.library import PRELOADED
 from sandbox.proxies import FORWARDED
 
 _UNLENDABLE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
@@ -39,6 +41,7 @@ _GENUINE = frozenset(
         "enum",
     ]
 )
+_IMPORTABLE = _GENUINE | {name for name in PRELOADED.split() if not name.startswith("_")} | {"numpy"}
 _MOCKS_OWN = frozenset(
     {
         *("assert_any_call", "assert_any_await", "assert_awaited", "assert_awaited_once", "assert_awaited_once_with"),
@@ -94,19 +97,18 @@ def genuine(name: str, claim: str) -> Any:
     be.
 
     Whatever the program did to its copy stays with it. Only a few modules, and only under the name that they give: a
-    claim that the function under test is something else of the library is not believed.
+    claim that the function under test is something else of the library is not believed. Nor is a module imported here
+    for a claim unless importing it does nothing: `unittest.__main__` would run what the program left in its folder.
     """
     if type(claim) is not str:  # a handle would change its answers
         return None
     module, _, member = claim.partition(":")
     if member and (member != name or module not in _GENUINE):
         return None
-    if module.partition(".")[0] not in sys.stdlib_module_names and module != "numpy":
-        return None
-    try:
-        loaded = importlib.import_module(module)
-    except ImportError:
-        return None
+    loaded = sys.modules.get(module) if module.partition(".")[0] in sys.stdlib_module_names else None
+    if loaded is None and module in _IMPORTABLE:
+        with suppress(ImportError):
+            loaded = importlib.import_module(module)
     return getattr(loaded, member, None) if member else loaded
 
 
