@@ -78,8 +78,27 @@ def _call(self: Remote, /, *arguments: object, **named: object) -> object:
     return self._sandbox_link.ask("call", self, tuple(named), *arguments, *named.values())
 
 
+def _signature(self: Remote) -> object:
+    """What a function that is told apart by its parameters looks at; defaults are hidden."""
+    import inspect  # most programs need it not
+
+    asked: Any = self._sandbox_link.ask("parameters", self)
+    one = inspect.Parameter
+    kinds = (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL, one.KEYWORD_ONLY, one.VAR_KEYWORD)
+    return inspect.Signature([one(name, kinds[kind], default=... if has else one.empty) for name, kind, has in asked])
+
+
+def _code(self: Remote) -> object:
+    """The old way to count parameters."""
+    asked: Any = self._sandbox_link.ask("parameters", self)
+    names = [name for name, kind, _ in asked if kind <= 1]  # those that may be given by their place
+    return types.SimpleNamespace(co_argcount=len(names), co_varnames=tuple(names))
+
+
 _FORWARDERS = {**{name: _special(name) for name in OPTIONAL}, "__call__": _call}
-_FUNCTION = proxy_class(Remote, "function", ["__call__"], _FORWARDERS, {})
+_FUNCTION = proxy_class(
+    Remote, "function", ["__call__"], _FORWARDERS, {"__signature__": property(_signature), "__code__": property(_code)}
+)
 
 
 class Remotes(Table):

@@ -53,8 +53,14 @@ class Objects(Protocol):
     def lend(self, value: object) -> Node:
         """A node that stands for the value at the other end."""
 
+    def known(self, number: object) -> object:
+        """The object of ours that the other end knows by the number; ProtocolError or LookupError if there is none."""
+
     def exception_class(self, number: object) -> type[BaseException]:
         """The exception class of ours that the other end knows by the number; ProtocolError if it is none."""
+
+    def member(self, value: object) -> object:
+        """A value of the other end's that is an attribute of something."""
 
     def take(self, node: list[Node]) -> object:
         """The value that a node of the other end's `lend`, or of an object of ours coming home, stands for."""
@@ -70,6 +76,8 @@ class Codec:
         self._numbers: dict[int, int] = {}
         self._snapshots: dict[int, list[Any]] = {}  # of those that are watched
         self._held: Counter[int] = Counter()  # by id: how often the others hold it
+        self._named: dict[int, Any] = {}  # classes of named tuples, by their numbers at the other end
+        self._homes: dict[Any, int] = {}
 
     def forget(self) -> None:
         """Share nothing any more; both sides do it at the same message."""
@@ -106,8 +114,8 @@ class Codec:
             return self._share(value, content)
         if (write := _WRITERS.get(kind)) is not None:
             return write(self, value)
-        if _is_namedtuple(value, kind):
-            return ["n", kind.__name__, list(kind._fields), self._nodes(tuple(value))]
+        if _is_namedtuple(kind):
+            return _write_namedtuple(self, value, kind)
         return self._objects.lend(value)
 
     def decode(self, node: Any) -> Any:
@@ -197,11 +205,11 @@ def has_base(kind: type) -> bool:
     return any(base in _BASES for base in kind.__mro__)
 
 
-def _is_namedtuple(value: object, kind: Any) -> bool:
-    if not isinstance(value, tuple) or kind.__base__ is not tuple:
+def _is_namedtuple(kind: Any) -> bool:
+    if not isinstance(kind, type) or kind.__base__ is not tuple:
         return False
     own = vars(kind)
-    return "_fields" in own and all(name in _NAMEDTUPLE_OWN or name in kind._fields for name in own)
+    return "_fields" in own and all(name in _NAMEDTUPLE_OWN or name in own["_fields"] for name in own)
 
 
 def _references(shared: dict[int, Shareable], number: int) -> int:
@@ -347,23 +355,35 @@ _WRITERS: dict[type, Callable[[Codec, Any], Node]] = {
 }
 
 
+def _write_namedtuple(codec: Codec, value: Any, kind: Any) -> Node:
+    """With the number of its class, so that it comes home as an instance of it."""
+    items, home = codec._nodes(tuple(value)), codec._homes.get(kind)
+    if home is not None:
+        return ["n", home, items]
+    return ["n", kind.__name__, list(kind._fields), items, codec._objects.number_of(kind)]
+
+
 def _read_namedtuple(codec: Codec, node: list[Any]) -> object:
-    _, name, fields, items = node
-    if type(fields) is not list or not all(type(word) is str for word in (name, *fields)):
+    if len(node) == 3:
+        kind: Any = codec._objects.known(node[1])
+        items = codec._values(node[2])
+        if not _is_namedtuple(kind) or len(items) != len(kind._fields):
+            raise ProtocolError("not a named tuple of ours")
+        return tuple.__new__(kind, items)
+    _, name, fields, content, number = node
+    if type(fields) is not list or not all(type(word) is str for word in (name, *fields)) or type(number) is not int:
         raise ProtocolError("not a named tuple")
-    return _namedtuple(name, *fields)(*codec._values(items))
+    return _namedtuple(codec, number, name, fields)(*codec._values(content))
 
 
-def _namedtuple(name: str, *fields: str) -> Any:
-    known = _namedtuples.get((name, *fields))
+def _namedtuple(codec: Codec, number: int, name: str, fields: list[str]) -> Any:
+    known = codec._named.get(number)
     if known is None:
-        if len(fields) > _MAX_FIELDS or len(_namedtuples) >= _MAX_NAMEDTUPLES:
+        if len(fields) > _MAX_FIELDS or len(codec._named) >= _MAX_NAMEDTUPLES:
             raise ProtocolError("too many named tuples")
-        known = _namedtuples[name, *fields] = namedtuple(name, fields)
+        known = codec._named[number] = namedtuple(name, fields)
+        codec._homes[known] = number
     return known
-
-
-_namedtuples: dict[tuple[str, ...], Any] = {}
 
 
 def _read_moment(codec: Codec, node: list[Any]) -> datetime | time:

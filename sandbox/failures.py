@@ -1,21 +1,33 @@
 """Exceptions between the two processes.
 
-A builtin exception arrives as the same class. A class that the program defines arrives as a stand-in of the same name
-under the nearest builtin classes, so that `except` clauses of a test match as they would in one process.
+A builtin exception arrives as the same class, and so does one of the library that changes nothing but the control flow
+of who catches it. A class that the program defines arrives as a stand-in of the same name under the nearest builtin
+classes, so that `except` clauses of a test match as they would in one process.
 """
 
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from sandbox.codec import MALFORMED, Codec, Objects
+from sandbox.loans import find, library_name
 from sandbox.wire import Node, ProtocolError, TooLarge
 
 PROGRAM = "<program>"
 TEXT_LENGTH = 300
 _ATTRIBUTES = 16
+_LIBRARY = frozenset({
+    "_csv", "_pickle", "_queue", "argparse", "asyncio.queues", "binascii", "configparser", "copy", "dataclasses",
+    "decimal", "graphlib", "ipaddress", "json.decoder", "pickle", "queue", "re", "shutil", "statistics", "struct",
+    "threading", "xml.etree.ElementTree", "zipfile", "zlib", "zoneinfo._common",
+})  # fmt: skip
+"""Modules whose exceptions cross as themselves. Not asyncio's and unittest's: by cancelling or skipping a test that it
+should pass, a program would have it pass.
+"""
 _LINE, _TEXT, _HOME = "_sandbox_line", "_sandbox_text", "_sandbox_home"
 
 BUILTIN: dict[str, type[BaseException]] = {
@@ -46,7 +58,7 @@ def read_failure(node: Any, codec: Codec, objects: Objects) -> BaseException:
         error = _build(read_class(kind, objects), values, str(text)[:TEXT_LENGTH])
         for name, value in attributes[:_ATTRIBUTES]:
             if type(name) is str and name.isidentifier() and not name.startswith("_"):
-                setattr(error, name, codec.decode(value))
+                setattr(error, name, objects.member(codec.decode(value)))
         setattr(error, _LINE, line if type(line) is int else None)
     except MALFORMED as problem:
         raise ProtocolError("not a failure") from problem
@@ -54,8 +66,8 @@ def read_failure(node: Any, codec: Codec, objects: Objects) -> BaseException:
 
 
 def write_class(kind: type, objects: Objects) -> Node:
-    """The node of an exception class: a builtin's name; number, name and bases of another; for a stand-in, the number
-    that it has at home.
+    """The node of an exception class: a builtin's name; number, name, bases and module of another; for a stand-in, the
+    number that it has at home.
     """
     name = type.__dict__["__name__"].__get__(kind)
     if BUILTIN.get(name) is kind:
@@ -63,7 +75,8 @@ def write_class(kind: type, objects: Objects) -> Node:
     if (home := vars(kind).get(_HOME)) is not None:
         return [home]
     bases = [write_class(base, objects) for base in kind.__bases__ if issubclass(base, BaseException)]
-    return [objects.number_of(kind), name[:TEXT_LENGTH], bases]
+    module, _ = library_name(kind) or ("", "")
+    return [objects.number_of(kind), name[:TEXT_LENGTH], bases, module]
 
 
 def read_class(node: Any, objects: Objects) -> type[BaseException]:
@@ -72,13 +85,20 @@ def read_class(node: Any, objects: Objects) -> type[BaseException]:
         return BUILTIN[node]
     if len(node) == 1:
         return objects.exception_class(node[0])
-    number, name, bases = node
+    number, name, bases, module = node
     if type(number) is not int:
         raise ProtocolError("not a class")
+    if module in _LIBRARY and _is_exception(own := find(module, name), module):
+        return cast("type[BaseException]", own)
     known = objects.stand_ins
     if number not in known:
         known[number] = _stand_in(str(name), tuple(read_class(base, objects) for base in bases) or (Exception,), number)
     return known[number]
+
+
+def _is_exception(found: object, module: str) -> bool:
+    """Whether it is an exception of that very module, and none that the module has from another."""
+    return isinstance(found, type) and issubclass(found, Exception) and found.__module__ == module
 
 
 def line_of(error: BaseException) -> int | None:
@@ -113,13 +133,23 @@ def guarded(text: Callable[[], str]) -> str:
 
 
 def _attributes(error: BaseException, codec: Codec) -> list[Node]:
-    own = [(name, value) for name, value in vars(error).items() if type(name) is str and not name.startswith("_")]
-    return [[name, codec.encode(value)] for name, value in own[:_ATTRIBUTES]]
+    """What a handler may look at: attributes of the exception, and what its own classes define."""
+    names = [name for holder in (error, *_own_classes(type(error))) for name in vars(holder)]
+    public = [name for name in dict.fromkeys(names) if type(name) is str and not name.startswith("_")]
+    found: list[Node] = []
+    for name in public[:_ATTRIBUTES]:
+        with suppress(Exception):  # a property is the program's and may raise anything
+            found.append([name, codec.encode(getattr(error, name))])
+    return found
+
+
+def _own_classes(kind: type) -> list[type]:
+    return [base for base in kind.__mro__ if str(base.__module__).partition(".")[0] not in sys.stdlib_module_names]
 
 
 def _build(kind: type[BaseException], values: list[Any], text: str) -> BaseException:
     try:
-        error = kind(*values)
+        error = kind.__new__(kind, *values) if kind.__module__ in _LIBRARY else kind(*values)
     except Exception:
         error = _stand_in(kind.__name__, (Exception,), None)()
     setattr(error, _TEXT, text)

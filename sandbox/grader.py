@@ -10,8 +10,10 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Any, NamedTuple, cast
 
 import sandbox.stand_ins as stand_ins
@@ -21,17 +23,20 @@ from sandbox.contract import Status
 from sandbox.failures import guarded, text_of
 from sandbox.handles import Handles, covers_assertions
 from sandbox.link import Link
-from sandbox.loans import attribute, call, genuine, set_attribute, special
+from sandbox.loans import attribute, call, genuine, parameters, set_attribute, special
 from sandbox.reports import Comparison, describe_failure, show
 from sandbox.snippets import COMPARE, Snippet, from_program
 from sandbox.wire import Closed, Frames, ProtocolError, pack, pack_trusted
 
 DETAIL_LENGTH = 500
+_FRESH_SECONDS = 0.01
 LOADED, RESULT, UNLOADED, DIED = "loaded", "result", "unloaded", "died"
 LOADED_NODE: list[Any] = [LOADED]
 PASS_NODE: list[Any] = [RESULT, Status.PASS.value, ""]
 LOADED_MESSAGE, PASS_MESSAGE = pack(LOADED_NODE), pack(PASS_NODE)
-_SERVED: dict[str, Callable[..., object]] = {"call": call, "special": special, "get": attribute, "set": set_attribute}
+_SERVED: dict[str, Callable[..., object]] = {
+    "call": call, "special": special, "get": attribute, "set": set_attribute, "parameters": parameters,
+}  # fmt: skip
 
 _PYTEST = stand_ins.pytest()
 _PASS = Status.PASS  # a look into an enumeration touches some eight pages of a child's memory
@@ -48,16 +53,33 @@ class Program:
         self._link = Link(frames, handles, partial(_serve, handles), first=0)
         self.weak = False
         self.lost: Closed | ProtocolError | None = None
+        self._read: dict[str, Any] = {}
+        self._fresh_until = 0.0
 
     def begin_test(self) -> None:
         """Start afresh: no shared containers, nothing weak."""
         self._link.forget()
         self.weak = False
+        self._fresh_until = 0.0
+
+    def read(self, name: str) -> Any:
+        """A global of the program's, NameError if there is none. Two looks find the same unless the program was asked
+        for something else in between, or its threads had time: an answer of its own to each look would judge itself.
+        """
+        now, fresh_until = monotonic(), self._fresh_until
+        if now >= fresh_until:
+            self._read.clear()
+            fresh_until = now + _FRESH_SECONDS
+        if name not in self._read:
+            self._read[name] = self.ask("global", name)
+        self._fresh_until = fresh_until
+        return self._read[name]
 
     def ask(self, operation: str, *values: object) -> Any:
         """Have the program do something; raises what it raised. Once the program is lost, every question says so."""
         if self.lost is not None:
             raise self.lost
+        self._fresh_until = 0.0
         try:
             return self._link.ask(operation, *values)
         except (Closed, ProtocolError) as error:
@@ -78,7 +100,7 @@ def _serve(handles: Handles, operation: str, values: list[Any]) -> object:
 
 
 class Names(dict[str, Any]):
-    """A test's globals; the program's plain data is fetched at each use, for calls may change it."""
+    """A test's globals; the program's plain data is fetched when it is used, for calls may change it."""
 
     def __init__(self, known: Mapping[str, Any], program: Program, live: frozenset[str]) -> None:
         super().__init__(known)
@@ -89,7 +111,7 @@ class Names(dict[str, Any]):
         if name not in self._live:
             raise KeyError(name)
         try:
-            return self._program.ask("global", name)
+            return self._program.read(name)
         except NameError as error:
             raise KeyError(name) from error
 
@@ -193,6 +215,9 @@ def _namespace(program: Program, snippet: Snippet, scenes: Scenes, claims: Any, 
     program.weak = scene.weak
     names = Names(scene.known, program, scene.live)
     names[COMPARE] = comparison.check
+    for name in snippet.early & scene.live:
+        with suppress(KeyError):
+            names[name] = names[name]
     return names
 
 

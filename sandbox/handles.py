@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import collections.abc
 import operator
+import types
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, cast
 
 from sandbox.proxies import ARITHMETIC, CONTAINER, NUMERIC, ORDERING, proxy_class
-from sandbox.table import BASED, COROUTINE, Table
+from sandbox.table import BASED, COROUTINE, GENERATOR, Table
 from sandbox.wire import Node
 
 _UNCHANGING = frozenset({int, float, complex, str, bytes})
@@ -60,9 +61,7 @@ class Handle:
     def __getattr__(self, name: str) -> Any:
         if name in _ADDRESSES:
             raise AttributeError(name)
-        result = self._sandbox_asker.ask("get", self, name)
-        if isinstance(result, Handle):
-            _mark(result, "_sandbox_method", True)
+        result = _member(self._sandbox_asker.ask("get", self, name))
         self._sandbox_asker.weak |= self._sandbox_tainted
         return result
 
@@ -171,11 +170,16 @@ class Handles(Table):
 
     def make_class(self, number: int, name: str, offers: list[str]) -> type:
         base = CoroutineHandle if COROUTINE in offers else Handle
-        extra = {"_sandbox_based": BASED in offers, "_sandbox_class": number}
+        extra: dict[str, Any] = {"_sandbox_based": BASED in offers, "_sandbox_class": number}
+        if GENERATOR in offers:
+            extra["__class__"] = _GENERATORS
         return proxy_class(base, name, offers, FORWARDERS if base is Handle else {}, extra)
 
     def make_proxy(self, kind: type | None, number: int) -> Any:
         return (kind or _FUNCTION)(number, self.asker)
+
+    def member(self, value: object) -> object:
+        return _member(value)
 
     def take(self, node: list[Any]) -> object:
         value = super().take(node)
@@ -206,6 +210,13 @@ def describe(handle: Handle) -> str:
 
 def _mark(handle: Handle, name: str, value: object) -> None:
     object.__setattr__(handle, name, value)
+
+
+def _member(value: Any) -> Any:
+    """The value of an attribute: what can be called is a method, whose truth is its object's opinion."""
+    if isinstance(value, Handle):
+        _mark(value, "_sandbox_method", True)
+    return value
 
 
 def _base(handle: Handle) -> Any:
@@ -322,4 +333,6 @@ FORWARDERS: dict[str, Callable[..., Any]] = {
     "__enter__": _plain("__enter__"),
     "__exit__": _exit,
 }
+_GENERATORS = property(lambda self: types.GeneratorType)
+"""What `isinstance` asks last, as inspect.isgenerator does."""
 _FUNCTION = proxy_class(Handle, "function", ["__call__"], FORWARDERS, {})

@@ -17,6 +17,8 @@ from sandbox.proxies import FORWARDED
 _UNLENDABLE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _FRAME_PREFIXES = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_", "func_")
+_LABELS = frozenset({"__name__", "__qualname__", "__module__", "__doc__"})
+"""What a decorator copies of a function."""
 _GENUINE = frozenset(
     [
         "math",
@@ -114,10 +116,22 @@ def genuine(name: str, claim: str) -> Any:
 
 def attribute(value: object, name: str) -> object:
     """An attribute that the program asks for; AttributeError for everything private or leading to frames."""
+    if name in _LABELS and isinstance(value, (type, *_FUNCTIONS)):
+        return getattr(value, name)
     _check_public(name)
     if name in _MOCKS_OWN and _is_mock(value):
         raise AttributeError(f"{name} is for the test")
     return getattr(value, name)
+
+
+def parameters(value: Any) -> list[tuple[str, int, bool]]:
+    """Name and kind of each parameter, and whether it has a default, which stays here. TypeError or ValueError if the
+    value has none to show.
+    """
+    import inspect  # most tests need it not
+
+    found = inspect.signature(value).parameters.values()
+    return [(each.name, int(each.kind), each.default is not each.empty) for each in found]
 
 
 def set_attribute(value: object, name: str, content: object) -> None:

@@ -78,4 +78,8 @@ Forwarders = Mapping[str, Callable[..., Any]]
 def proxy_class(base: type, name: str, offers: list[str], forwarders: Forwarders, extra: dict[str, Any]) -> type:
     """A subclass of `base` with the original's class name and the forwarders of what the original offers."""
     body = {word: forwarders[word] for word in offers if word in forwarders}
-    return type(name, (base,), {"__slots__": (), "__module__": "__candidate__", **extra, **body})
+    return type(name, (base,), {"__slots__": (), "__module__": "__candidate__", "__doc__": _DOC, **extra, **body})
+
+
+_DOC = property(lambda self: self.__getattr__("__doc__"))
+"""A class would have one of its own, and not ask."""

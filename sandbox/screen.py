@@ -11,6 +11,7 @@ import marshal
 import os
 import sys
 import types
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +91,14 @@ def judge(seat: Seat) -> None:
 
 def _judge(test: bytes, program: dict[str, Any], comparison: Comparison) -> Result | None:
     """The result of one test unless it passes. Most do, in the fewest steps: each touches memory for the first time."""
-    code, names, reserved, _ = marshal.loads(test)
+    code, names, reserved, early, _ = marshal.loads(test)
     comparison.failed = None
     known = Names({"__name__": "__test__", COMPARE: comparison.check})
     known.program, known.reserved = program, reserved
     known.wanted = from_program(names, reserved, frozenset(program))
+    for name in early:
+        with suppress(KeyError):
+            known[name] = known[name]
     try:
         exec(code, known)
     except AssertionError as error:

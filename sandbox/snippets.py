@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import NamedTuple
 
@@ -23,16 +23,18 @@ _OPERATORS: dict[type[ast.cmpop], str] = {
 _CHECKERS = frozenset({"isclose", "approx", "allclose", "array_equal", "deepcopy", "np", "numpy", "pytest"})
 _PYTHONS_OWN = frozenset(dir(builtins)) | _CHECKERS
 _MODULES = frozenset(sys.stdlib_module_names)
+_OF_A_FUNCTION = 0x1  # inspect.CO_OPTIMIZED
 
 
 class Snippet(NamedTuple):
-    """A test ready to run: its code, the names that it takes from outside, those of them that are Python's own, its
-    lines.
+    """A test ready to run: its code, the names that it takes from outside, those of them that are Python's own, those
+    that a class of its reads while it is made, its lines.
     """
 
     code: CodeType
     names: frozenset[str]
     reserved: frozenset[str]
+    early: frozenset[str]
     lines: tuple[str, ...]
 
 
@@ -44,7 +46,9 @@ def prepare(source: str) -> Snippet:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert):
             _show(node)
-    return Snippet(compile(tree, TEST, "exec", dont_inherit=True), names, reserved, tuple(source.splitlines()))
+    code = compile(tree, TEST, "exec", dont_inherit=True)
+    early = names.intersection(_read_in_classes(code))
+    return Snippet(code, names, reserved, early, tuple(source.splitlines()))
 
 
 def from_program(names: frozenset[str], reserved: frozenset[str], defined: frozenset[str]) -> frozenset[str]:
@@ -59,6 +63,14 @@ def from_program(names: frozenset[str], reserved: frozenset[str], defined: froze
     if own & defined:
         return own
     return names & defined or own
+
+
+def _read_in_classes(code: CodeType) -> Iterator[str]:
+    """Names in the bodies of classes: what reads them there looks past the `__missing__` of the test's globals."""
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from () if inner.co_flags & _OF_A_FUNCTION else inner.co_names
+            yield from _read_in_classes(inner)
 
 
 def _attribute_owners(tree: ast.Module) -> frozenset[str]:

@@ -13,8 +13,9 @@ from sandbox.proxies import offered
 from sandbox.wire import Node, ProtocolError
 
 BASED = "based"
-COROUTINE = "coroutine"
+COROUTINE, GENERATOR = "coroutine", "generator"
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_MARKS: dict[type, list[str]] = {types.CoroutineType: [COROUTINE], types.GeneratorType: [GENERATOR]}
 _NAME_LENGTH = 80
 
 
@@ -42,6 +43,10 @@ class Table(ABC):
     def lend_special(self, value: Any) -> Node:
         """A node for what this side treats differently from other objects, None for the rest."""
         return None
+
+    def member(self, value: object) -> object:
+        """The value, as what it is: an attribute."""
+        return value
 
     def number_of(self, value: object) -> int:
         """The number by which the other end knows an object of ours; keeps the object alive."""
@@ -94,9 +99,13 @@ class Table(ABC):
         """Whether the value is an object that was lent to the other end; never plain data, which crosses by itself."""
         return self._numbers.get(id(value)) in self._lent
 
+    def known(self, number: object) -> object:
+        """An object of ours that the other end may mention, if not use."""
+        return self._own[_number(number)]
+
     def exception_class(self, number: object) -> type[BaseException]:
         """An exception class of ours, of which the other end has a stand-in."""
-        value = self._own[_number(number)]
+        value = self.known(number)
         if not (isinstance(value, type) and issubclass(value, BaseException)):
             raise ProtocolError("not an exception class")
         return value
@@ -113,7 +122,7 @@ class Table(ABC):
         if class_number in self._described:
             return ["h", number, class_number]
         self._described.add(class_number)
-        marks = [BASED] * has_base(kind) + [COROUTINE] * (kind is types.CoroutineType)
+        marks = [BASED] * has_base(kind) + _MARKS.get(kind, [])
         name = type.__dict__["__name__"].__get__(kind)
         return ["h", number, class_number, name[:_NAME_LENGTH], cast("list[Node]", offered(kind) + marks)]
 

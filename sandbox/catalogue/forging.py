@@ -413,10 +413,12 @@ SNOOPS: list[Entry] = [
         Status.ERROR,
         """
          def f(call):
-             for name in ("__globals__", "__code__", "__closure__", "__defaults__", "__self__", "gi_frame"):
-                 try: found = getattr(call, name)
-                 except AttributeError: continue
-                 if "function" not in str(found): return 4
+             for name in ("__globals__", "__closure__", "__defaults__", "__self__", "gi_frame"):
+                 for holder in (call, call.__code__):
+                     try: found = getattr(holder, name)
+                     except AttributeError: continue
+                     if "function" not in str(found): return 4
+             if hasattr(call.__code__, "co_consts") or hasattr(call.__code__, "co_names"): return 4
              raise LookupError
          """,
         "secret = 4\nassert f(lambda x: secret) == 4",

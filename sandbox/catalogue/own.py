@@ -26,13 +26,14 @@ def raw(message):
     return len(data).to_bytes(4, "big") + data
 def say(data):
     while data: data = data[os.write(3, data):]
-def operations():
-    import gc
-    for thing in gc.get_objects():
-        if isinstance(thing, dict) and "load" in thing and "global" in thing: return thing
+def serve(name, answer):
+    served = vars(sys.modules["sandbox.candidate"]).values()
+    (found,) = [thing for thing in served if isinstance(thing, dict) and name in thing]
+    before, found[name] = found[name], answer
+    return before
 """
-"""For programs that attack the split verdict: the link to the tests' process, if there is one, what to say on it, the
-operations served on it, and `Evil`, which passes the screen.
+"""For programs that attack the split verdict: the link to the tests' process, if there is one, what to say on it, a way
+to answer its questions, and `Evil`, which passes the screen.
 """
 
 
@@ -66,10 +67,10 @@ def _set(truth: Truth) -> frozenset[Status]:
 
 
 CODEC = [
-    answer("named tuple whose fields differ in spelling only", '["a", [], [["n", "P", ["\\ufb01", "fi"], [4, 4]]]]'),
-    answer("named tuple with a keyword for a field", '["a", [], [["n", "P", ["class"], [4]]]]'),
-    answer("named tuple with a private field", '["a", [], [["n", "P", ["__eq__"], [4]]]]'),
-    answer("named tuple with 10,000 fields", '["a", [], [["n", "P", ["a%d" % n for n in range(10000)], [4]]]]'),
+    answer("named tuple whose fields differ in spelling only", '["a", [], [["n", "P", ["\\ufb01", "fi"], [4, 4], 9]]]'),
+    answer("named tuple with a keyword for a field", '["a", [], [["n", "P", ["class"], [4], 9]]]'),
+    answer("named tuple with a private field", '["a", [], [["n", "P", ["__eq__"], [4], 9]]]'),
+    answer("named tuple with 10,000 fields", '["a", [], [["n", "P", ["a%d" % n for n in range(10000)], [4], 9]]]'),
     answer("frame nested a million deep", 'b"[" * 1_000_000 + b"]" * 1_000_000'),
     answer("values nested 100,000 deep", '(b\'["a",[],[\' + b\'["t",[\' * 100_000 + b"4" + b"]]" * 100_000 + b"]]")'),
     answer("object in a frame", """b'["a", [], [{"a": 4}]]'"""),
@@ -232,10 +233,10 @@ HANDLES = [
 VALUES = [10 ** 9, -10 ** 9]
 class Number(int):
     __lt__ = __gt__ = lambda self, other: True
-if LINK is not None: operations()["base"] = lambda value: VALUES.pop(0)
+if LINK is not None: serve("base", lambda value: VALUES.pop(0))
 def f(x): return Number(5)
 """,
-        (FAIL, ERROR),
+        FAIL,
         "assert 3 < f(2) < 5",
         screen=PASS,
     ),
@@ -243,14 +244,14 @@ def f(x): return Number(5)
         "a global that changes its value",
         f"""{INSIDER}
 VALUES = [10 ** 9, -10 ** 9]
-if LINK is not None: operations()["global"] = lambda name: VALUES.pop(0)
+if LINK is not None: serve("global", lambda program, name: VALUES.pop(0))
 n = 0
 if LINK is None:
     class Number(int):
         __lt__ = __gt__ = lambda self, other: True
     n = Number(0)
 """,
-        (FAIL, ERROR),
+        FAIL,
         "assert n > 3 and n < 5",
         screen=PASS,
     ),
@@ -266,13 +267,11 @@ def name(value):
     return "f" if len(ASKED) in WHEN else "abs"
 WHEN = {{4, 5}}
 if LINK is not None:
-    served = operations()
-    base = served["base"]
+    base = serve("base", lambda value: name(value) if type(value) is Name else base(value))
     import sandbox.candidate as candidate
-    served["base"] = lambda value: name(value) if type(value) is Name else base(value)
     candidate.tuple = lambda claims: (("f", "stable", f), (Name("abs"), "stable", abs))
 """,
-        (FAIL, ERROR),
+        FAIL,
         "assert abs(f(2) - 4) < 1e-6",
         screen=PASS,
     ),
@@ -486,21 +485,6 @@ else:
             "round(f(2) - 4.5, 6) == 0",
             "sum((a - b) ** 2 for a, b in zip([f(1), f(2)], [3.5, 4.5])) < 1e-9",
         )
-    ),
-    own(
-        "a number that changes from question to question",
-        f"""{INSIDER}
-class Number(int): pass
-SERVED = operations()
-if SERVED:
-    import itertools
-    answers = itertools.cycle((0, 10 ** 9))
-    SERVED["base"] = lambda value: next(answers)
-def f(x): return Evil() if LINK is None else Number(0)
-""",
-        (FAIL, ERROR),
-        "r = f(1000)\nassert r * r <= 1000\nassert (r + 1) * (r + 1) > 1000",
-        screen=(FAIL, ERROR, PASS),
     ),
     own(
         "a named tuple with its own equality",

@@ -593,6 +593,126 @@ UNUSUAL: list[Entry] = [
         assert n == 2
         """,
     ),
+    right(
+        "a class of the test's made of the program's",
+        """
+        LARGE = 9
+        class Node:
+            def __init__(self, value): self.value = value
+        def logged(function): return function
+        def f(node): return node.value
+        """,
+        """
+        class Maker:
+            read = staticmethod(f)
+            first: Node = Node(1)
+            @logged
+            def make(self, value=LARGE) -> Node: return Node(value)
+        assert f(Maker().make()) == 9 and Maker.read(Maker.first) == 1
+        """,
+    ),
+    right(
+        "named tuples that come home",
+        """
+        import copy
+        from collections import namedtuple
+        Point = namedtuple("Point", "x y")
+        Other = namedtuple("Point", "x y")
+        def f(p):
+            match copy.copy(p):
+                case Point(x=x, y=y): return x + y
+        """,
+        "assert f(Point(1, 2)) == 3 and f(Other(1, 2)) is None",
+    ),
+    right(
+        "a named tuple of the test's",
+        "def f(p): return p, isinstance(p, tuple)",
+        """
+        from collections import namedtuple
+        P = namedtuple("P", "x")
+        back, plain = f(P(1))
+        assert type(back) is P and back == (1,) and plain is True
+        """,
+    ),
+    *(
+        right(
+            f"an exception of the library's: {kind}",
+            f"import {kind.partition('.')[0]}\ndef f(): {breaks}",
+            f"""
+            import {kind.partition(".")[0]}
+            try: f()
+            except {kind} as error: caught = error
+            assert str(caught) != "" {more}
+            """,
+        )
+        for kind, breaks, more in (
+            ("json.JSONDecodeError", "json.loads('[')", "and caught.pos == 1"),
+            ("decimal.InvalidOperation", "decimal.Decimal('x')", ""),
+            ("dataclasses.FrozenInstanceError", "dataclasses.make_dataclass('P', 'x', frozen=True)(1).x = 2", ""),
+            ("queue.Empty", "queue.Queue().get_nowait()", "or True"),
+            ("re.error", "re.compile('(')", "and caught.pos == 0"),
+            ("statistics.StatisticsError", "statistics.mean([])", ""),
+            ("graphlib.CycleError", "graphlib.TopologicalSorter({1: [1]}).prepare()", "and caught.args[1] == [1, 1]"),
+        )
+    ),
+    right(
+        "what an exception's class offers",
+        """
+        class Refused(ValueError):
+            code = 404
+            def __init__(self, words, why=None):
+                super().__init__(words)
+                self.why = why
+            @property
+            def reason(self): return self.why.upper()
+            def as_dict(self): return {"words": str(self), "code": self.code}
+        def f(): raise Refused("no", why="late")
+        """,
+        """
+        try: f()
+        except Refused as error:
+            assert (error.code, error.why, error.reason) == (404, "late", "LATE")
+            assert error.as_dict() == {"words": "no", "code": 404}
+        """,
+    ),
+    right(
+        "what a decorator copies",
+        """
+        import functools
+        def timed(function):
+            "Times a function."
+            @functools.wraps(function)
+            def inner(*values, **named): return function(*values, **named)
+            return inner
+        """,
+        """
+        @timed
+        def add(a, b):
+            "Adds."
+            return a + b
+        assert (add.__name__, add.__doc__, timed.__doc__, add(1, b=2)) == ("add", "Adds.", "Times a function.", 3)
+        """,
+    ),
+    *(
+        right(
+            f"currying by {how.partition('(')[0]}",
+            f"""
+            import inspect
+            def curry(function):
+                count = {how}
+                def inner(*values):
+                    return function(*values) if len(values) >= count else lambda *more: inner(*values, *more)
+                return inner
+            """,
+            "assert curry(lambda a, b, c: a + b * c)(1)(2)(3) == 7",
+        )
+        for how in ("len(inspect.signature(function).parameters)", "function.__code__.co_argcount")
+    ),
+    right(
+        "a generator that says what it is",
+        "def f():\n    yield 1",
+        "import inspect, types\nassert inspect.isgenerator(f()) and isinstance(f(), types.GeneratorType)",
+    ),
     right("a name of Python's that the program takes", "def sum(a, b): return a * b", "assert sum(3, 4) == 12"),
     right(
         "what the program imported",

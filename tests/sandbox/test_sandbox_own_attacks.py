@@ -86,7 +86,7 @@ async def test_deep_folders_are_cleaned_in_time():
     async with Pool(workers=1, levels=("L1",)) as pool:
         started = time.monotonic()
         await pool.run(Job(program, ("f()",), Limits(cpu_seconds=1.0, wall_seconds=5.0), tier=Tier.SCREEN))
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 60
 
 
 def test_messages_do_not_command_the_terminal(tmp_path, capsys):
