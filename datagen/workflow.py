@@ -52,6 +52,7 @@ from datagen.store import (
     StageFolder,
     finished_table,
     read_manifest,
+    read_report,
 )
 from datagen.tables import count_rows, iter_rows, read_table
 from datagen.verification import (
@@ -311,31 +312,61 @@ class Run:
     def merge(self, folders: Sequence[Path] = ()) -> list[Report]:
         """Puts the finished shards of each stage together, as if one process had made it; no model is asked.
 
-        `folders` are the shards' (default: those in the run's own folder). Errors as of `shards.parts`.
+        `folders` are the shards' (default: those in the run's own folder). What the run did since an earlier merge,
+        such as more rounds of questions, stays; InputError where it has to finish that. Other errors as of
+        `shards.parts`.
         """
         reports = []
         if paths := parts(self.folder.path, QUESTIONS, folders):
-            rounds = read_json(paths[0] / "rounds.json")
-            stage = self._gathered(QUESTIONS, paths, Question)
-            write_json(stage.path / "rounds.json", rounds)
-            items = self._prompt_items(self._asked(), rounds)
-            reports = [finish(stage, Question, (item.id for item in items)), self.dedup()]
+            reports += self._merged_questions(paths)
         if paths := parts(self.folder.path, SOLVE, folders):
-            path = finished_table(self.folder.path, DEDUP)
-            stage = self._gathered(SOLVE, paths, Row)
-            ids = [question.id for question in _first(path, self.recipe.solve.limit or sys.maxsize)]
-            reports.append(finish(stage, Row, ids, candidates=True, figures=partial(_yields, config=self.recipe.solve)))
+            reports.append(self._merged_rows(paths))
         if not reports:
             hint = f"Make them with --shard i/N --run {self.folder.path}, or name their folders"
             raise InputError("holds no shards", where=str(self.folder.path), hint=hint)
         return reports
 
-    def _gathered(self, name: str, paths: Sequence[Path], kept_type: type[Any]) -> StageFolder:
+    def _merged_questions(self, paths: Sequence[Path]) -> list[Report]:
+        """The reports of questions and dedup, which are made anew only where the shards have something to add."""
+        stage, added = self._gathered(QUESTIONS, paths, Question)
+        noted = stage.path / "rounds.json"
+        rounds = max(read_json(noted, []), read_json(paths[0] / "rounds.json"), key=sum)
+        if not added and (reports := self._deduplicated(sum(rounds))):
+            return reports
+        write_json(noted, rounds)
+        ids = [item.id for item in self._prompt_items(self._asked(), rounds)]
+        self._require(stage, ids, "questions")
+        return [finish(stage, Question, ids), self.dedup()]
+
+    def _deduplicated(self, prompts: int) -> list[Report]:
+        """The reports of questions and dedup, if they are of so many prompts."""
+        asked, unique = read_report(self.folder.path / QUESTIONS), read_report(self.folder.path / DEDUP)
+        if asked is None or unique is None or (asked.inputs, asked.kept) != (prompts, unique.inputs):
+            return []
+        return [asked, unique]
+
+    def _merged_rows(self, paths: Sequence[Path]) -> Report:
+        path = finished_table(self.folder.path, DEDUP)
+        stage, _ = self._gathered(SOLVE, paths, Row)
+        ids = [question.id for question in _first(path, self.recipe.solve.limit or sys.maxsize)]
+        self._require(stage, ids, "solve")
+        return finish(stage, Row, ids, candidates=True, figures=partial(_yields, config=self.recipe.solve))
+
+    def _gathered(self, name: str, paths: Sequence[Path], kept_type: type[Any]) -> tuple[StageFolder, int]:
+        """The stage with what the shards hold in its ledger, and how many items that added."""
         stage = self._stage(name, read_json(paths[0] / "settings.json"))
-        self.say(f"{name}: {gather(paths, stage, kept_type):,} items of {len(paths)} shards")
+        added = gather(paths, stage, kept_type)
+        self.say(f"{name}: {added:,} items of {len(paths)} shards")
         if levels := [level for path in paths if (level := read_manifest(path.parent).get("sandbox"))]:
             self.folder.update_manifest(sandbox=max(levels))  # "L1" is weaker than "L0"
-        return stage
+        return stage, added
+
+    def _require(self, stage: StageFolder, ids: Sequence[str], command: str) -> None:
+        """InputError with the command to type, where neither a shard nor the run itself has done one of these items."""
+        if left := len(set(ids) - stage.ledger.done - stage.ledger.failed):
+            what = f"the shards are merged, but of {len(ids):,} items {left:,} are still to go"
+            hint = f"Type: datagen {command} --run {self.folder.path}, then merge again"
+            raise InputError(what, where=str(stage.path), hint=hint)
 
     def _part(self, items: list[Item], stage: StageFolder, item_id: Callable[[Item], str]) -> list[Item]:
         """The shard's part of a stage's inputs; without a shard, all of them."""

@@ -17,6 +17,7 @@ from datagen.cli import main
 from datagen.collaborators import LazySandbox
 from datagen.engines.replay import Replay
 from datagen.errors import InputError, RequestFailed, SettingsChanged, UsageError
+from datagen.files import read_json
 from datagen.interrupt import Interrupt
 from datagen.models import Request
 from datagen.recipe import STEPS
@@ -63,8 +64,7 @@ async def test_merged_shards_are_the_run_of_one_process(recipe, tmp_path):
     await work(tmp_path / "whole", recipe, lambda run: run.everything())
     await in_parts(tmp_path / "split", recipe, 3)
     await work(tmp_path / "split", recipe, lambda run: run.everything())
-    split = {name: data for name, data in tables(tmp_path / "split").items() if not name.startswith("shards")}
-    assert split == tables(tmp_path / "whole")
+    assert own_tables(tmp_path / "split") == tables(tmp_path / "whole")
 
 
 def test_the_command_line_works_in_shards(recipe, tmp_path):
@@ -81,8 +81,7 @@ def test_the_command_line_works_in_shards(recipe, tmp_path):
         assert main(["merge", "--run", str(tmp_path / "split")]) == 0
         assert (tmp_path / "split" / stage / "report.json").exists()
     assert main(command) == 0
-    split = {name: data for name, data in tables(tmp_path / "split").items() if not name.startswith("shards")}
-    assert split == tables(tmp_path / "whole")
+    assert own_tables(tmp_path / "split") == tables(tmp_path / "whole")
 
 
 async def test_shards_may_lie_anywhere(recipe, tmp_path):
@@ -95,6 +94,67 @@ async def test_shards_may_lie_anywhere(recipe, tmp_path):
     before = tables(tmp_path / "b")
     await merged(tmp_path / "b", recipe, copies)
     assert before and tables(tmp_path / "b") == before
+
+
+async def first_round(base: Path, recipe) -> None:
+    """The questions of the first round, in two parts, merged."""
+    for index in (1, 2):
+        await part(Shard(index, 2, base), recipe, lambda run: run.questions())
+    await merged(base, recipe)
+
+
+def own_tables(base: Path) -> dict[str, bytes]:
+    """Every table and report of a run but those of its shards."""
+    return {name: data for name, data in tables(base).items() if not name.startswith("shards")}
+
+
+async def test_a_merge_keeps_the_rounds_that_the_run_went_on_with(recipe, tmp_path):
+    """A first round that was not enough, a second one after its merge, all of them solved in shards: the next merge has
+    the tables of one process, and so has the one after it."""
+    recipe = replace(recipe, questions=replace(recipe.questions, target=20, per_prompt=10))  # of which five come
+    for step in (workflow.Run.questions, workflow.Run.solve):
+        await work(tmp_path / "whole", recipe, step)
+    await first_round(tmp_path / "split", recipe)
+    await work(tmp_path / "split", recipe, lambda run: run.questions())
+    assert len(read_json(tmp_path / "split/1-questions/rounds.json")) > 1
+    for index in (1, 2):
+        await part(Shard(index, 2, tmp_path / "split"), recipe, lambda run: run.next_part())
+    for _ in range(2):
+        await merged(tmp_path / "split", recipe)
+        assert own_tables(tmp_path / "split") == tables(tmp_path / "whole")
+
+
+async def test_a_merge_leaves_what_the_run_did_since(recipe, tmp_path):
+    """Merged once more after rounds for --target-rows, a run keeps all of its questions and rows."""
+    await in_parts(tmp_path / "run", recipe, 2)
+    await work(tmp_path / "run", recipe, lambda run: run.everything(target_rows=20))
+    before = tables(tmp_path / "run")
+    await merged(tmp_path / "run", recipe)
+    assert tables(tmp_path / "run") == before
+
+
+async def test_a_merge_says_what_the_run_itself_has_to_finish(recipe, tmp_path):
+    """A second round that was broken off, then its questions that no shard solved: each is one line with the command
+    to type, and after it the merge goes through."""
+
+    def broken(request: Request) -> None:
+        raise KeyError("a crash")
+
+    recipe = replace(recipe, questions=replace(recipe.questions, target=20, per_prompt=10))  # of which five come
+    base = tmp_path / "run"
+    await first_round(base, recipe)
+    for index in (1, 2):
+        await part(Shard(index, 2, base), recipe, lambda run: run.solve())
+    with pytest.raises(KeyError):
+        await work(base, recipe, lambda run: run.questions(), broken)
+    for command, step in (("questions", workflow.Run.questions), ("solve", workflow.Run.solve)):
+        with pytest.raises(InputError, match=f"to go. Type: datagen {command} --run {base}"):
+            await merged(base, recipe)
+        await work(base, recipe, step)
+    await merged(base, recipe)
+    for step in (workflow.Run.questions, workflow.Run.solve):
+        await work(tmp_path / "whole", recipe, step)
+    assert own_tables(base) == tables(tmp_path / "whole")
 
 
 async def test_missing_and_unfinished_shards_are_named(recipe, tmp_path):
@@ -152,8 +212,7 @@ async def test_what_an_engine_failed_on_stays_owed(recipe, tmp_path):
     await merged(tmp_path / "run", recipe)
     await work(tmp_path / "run", recipe, lambda run: run.questions())
     await work(tmp_path / "whole", recipe, lambda run: run.questions())
-    split = {name: data for name, data in tables(tmp_path / "run").items() if not name.startswith("shards")}
-    assert split == tables(tmp_path / "whole")
+    assert own_tables(tmp_path / "run") == tables(tmp_path / "whole")
 
 
 @given(items=st.lists(st.integers()), of=st.integers(1, 9))
