@@ -88,6 +88,7 @@ def recipe_path(name: str) -> Path:
 def load_recipe(path: Path | None, flags: Mapping[str, Mapping[str, Any]], *, name: str = "") -> Recipe:
     """The defaults, overridden by the file (if any), overridden by `flags` (table -> key -> value or None)."""
     tables = load_toml(path) if path else {}
+    flags = {**flags, "questions": _one_goal(flags.get("questions", {}))}
     where = str(path or "command line")
     for table in tables:
         if table not in TABLES:
@@ -98,6 +99,16 @@ def load_recipe(path: Path | None, flags: Mapping[str, Mapping[str, Any]], *, na
         if key != "engine"
     }
     return Recipe(name or (path.stem if path else "default"), engines=_engines(tables, flags, where), **built)
+
+
+def _one_goal(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of questions: a --count lifts the recipe's target, a --target its count; UsageError for both."""
+    count, target = flags.get("count"), flags.get("target")
+    if count and target:
+        hint = "Give --count for raw questions, or --target for unique ones"
+        raise UsageError("--count and --target exclude each other", hint=hint)
+    lifted = {"target": 0} if count else {"count": 0} if target else {}
+    return {**flags, **lifted}
 
 
 def _engines(tables: Mapping[str, Any], flags: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, EngineConfig]:

@@ -32,6 +32,25 @@ def test_value_comes_from_default_then_recipe_then_flag(tmp_path):
     assert (built.solve.n, built.solve.min_tests, built.solve.test_files) == (7, 2, 3)
 
 
+@pytest.mark.parametrize(("table", "flags", "count", "target"), [
+    ("count = 62000", {"target": 20}, 0, 20),
+    ("target = 300", {"count": 20}, 20, 0),
+    ("count = 62000", {"per_prompt": 5}, 62000, 0),
+    ("target = 300", {"count": 0}, 0, 300),
+    ("target = 300", {"target": 20, "count": 0}, 0, 20),
+])  # fmt: skip
+def test_count_and_target_as_flags_lift_each_other(tmp_path, table, flags, count, target):
+    """A --target holds where the recipe names a count, a --count where it names a target; 0 lifts nothing."""
+    questions = load_recipe(recipe(tmp_path, f"[questions]\n{table}\n"), {"questions": flags}).questions
+    assert (questions.count, questions.target) == (count, target)
+
+
+def test_count_and_target_together_are_refused():
+    """Two flags that exclude each other are one line which says what either is for."""
+    with pytest.raises(UsageError, match=r"exclude each other.*--count for raw.*--target for unique"):
+        load_recipe(None, {"questions": {"count": 10, "target": 20}})
+
+
 def test_unknown_key_suggests_the_closest(tmp_path):
     """A misspelt key is refused with the key that was probably meant."""
     with pytest.raises(UsageError, match="Did you mean temperature"):
