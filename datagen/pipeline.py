@@ -96,7 +96,7 @@ async def drive(
     if (interrupt.draining or run.full) and (left := sum(1 for _ in source)):
         done = len(folder.ledger.done)
         if meter and not interrupt.draining:
-            raise meter.reached(folder.path, done, left)
+            raise meter.reached(folder.path, done, left, run.first_done)
         raise Interrupted(f"Interrupted: {folder.path} has {done} done, {left} to go. Run the same command to go on")
     return Driven(run.done, run.failed, run.skipped)
 
@@ -116,16 +116,22 @@ class _Drive:
         self._meter, self._in_flight, self._ended = meter, 0, asyncio.Event()
         self._broken = self._drained = self.full = False
         self._items = 0
+        self._came: dict[str, None] = {}
         self.done = self.failed = self.skipped = 0
+
+    @property
+    def first_done(self) -> int:
+        """How many items are done before the first that is not, in the order in which they came."""
+        return sum(1 for _ in itertools.takewhile(self._folder.ledger.done.__contains__, self._came))
 
     def owed(self, items: Iterable[Item], item_id: Callable[[Item], str]) -> Iterator[tuple[str, Item]]:
         """The items that the ledger does not hold, each with its id."""
-        done, seen = self._folder.ledger.done, set[str]()
+        done = self._folder.ledger.done
         for item in items:
             source_id = item_id(item)
-            if source_id in seen:
+            if source_id in self._came:
                 raise ConservationError(f"{self._folder.path}: two inputs have the id {source_id}")
-            seen.add(source_id)
+            self._came[source_id] = None
             if source_id in done:
                 self.skipped += 1
             else:

@@ -15,7 +15,6 @@ from typing import Any
 from datagen.config import BudgetConfig, EngineConfig
 from datagen.errors import BudgetReached, UsageError
 from datagen.models import Outcome
-from datagen.store import SOLVE
 
 UNMEASURED = 4
 """Items in flight under a budget of tokens or money until the first is finished: only then is known what they read."""
@@ -113,7 +112,7 @@ class Meter:
     """Counts what one stage spends, and says whether one more item fits.
 
     `before` is what the run spent so far, by stage; `most` is how many tokens an item can write, by step; `save` is
-    handed this stage's figures to keep; the clock gives seconds.
+    handed this stage's figures to keep; the clock gives seconds; `cuts` says whether --limit can end the stage early.
 
     With nothing in flight an item begins if the mean of its stage still fits. Beside others it begins if all of them
     fit, by what the items cost that are settled (see `_InOrder`) and one more that costs as much as an item can: at
@@ -126,9 +125,10 @@ class Meter:
     def __init__(
         self, stage: str, budget: BudgetConfig, engines: Mapping[str, EngineConfig], *, before: Mapping[str, Spent],
         most: Mapping[str, int], save: Callable[[dict[str, Any]], None], clock: Callable[[], float],
+        cuts: bool = False,
     ) -> None:  # fmt: skip
         check_budget(budget, engines)
-        self._stage = stage
+        self._cuts = cuts
         self._budget, self._engines, self._save, self._clock = budget, engines, save, clock
         self._counted = before.get(stage, Spent())
         self._others = sum((spent for name, spent in before.items() if name != stage), Spent())
@@ -173,8 +173,11 @@ class Meter:
         """Whether another item may begin beside those in flight."""
         return not any(self._over())
 
-    def reached(self, where: Path, done: int, left: int) -> BudgetReached:
-        """The error that says which budget ended the stage, with nothing in flight, and what would do for the rest."""
+    def reached(self, where: Path, done: int, left: int, first: int) -> BudgetReached:
+        """The error that says which budget ended the stage, with nothing in flight, and what would do for the rest.
+
+        `first` inputs are done before the first that is not: so many --limit can end the stage with, and no more.
+        """
         flag, limit, spent = next(self._over())
         total = self._others + self.spent
         what = (
@@ -184,7 +187,8 @@ class Meter:
         )
         more = _figure(flag, self.spent.of(left)) if self._counted.items else limit
         enough = _rounded_up(max(spent + 1.1 * more, 1.1 * limit))
-        hint = f"--limit {done} ends the stage with what there is" if self._stage == SOLVE and done else ""
+        limited = f"datagen solve --run {where.parent} --limit {first}"
+        hint = f"{limited} ends the stage with the first {first:,}" if self._cuts and first else ""
         return BudgetReached(what, where=str(where), hint=hint, flag=flag, enough=enough)
 
     def _over(self) -> Iterator[tuple[str, float, float]]:

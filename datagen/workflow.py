@@ -390,6 +390,7 @@ class Run:
         meter = Meter(
             stage.name, self.recipe.budget, self.recipe.engines, before=spent_of(read_manifest(self.folder.path)),
             most=most, save=lambda spent: self.folder.update_manifest(spent={stage.name: spent}), clock=time.monotonic,
+            cuts=step == "solve" and self.shard is None,
         )  # fmt: skip
         with self.folder.timed(stage.name, time.monotonic):
             await drive(

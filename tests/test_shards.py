@@ -15,8 +15,9 @@ from small_run import answer, small_recipe, tables, work
 from datagen import workflow
 from datagen.cli import main
 from datagen.collaborators import LazySandbox
+from datagen.config import BudgetConfig
 from datagen.engines.replay import Replay
-from datagen.errors import InputError, RequestFailed, SettingsChanged, UsageError
+from datagen.errors import BudgetReached, InputError, RequestFailed, SettingsChanged, UsageError
 from datagen.files import read_json
 from datagen.interrupt import Interrupt
 from datagen.models import Request
@@ -213,6 +214,16 @@ async def test_what_an_engine_failed_on_stays_owed(recipe, tmp_path):
     await work(tmp_path / "run", recipe, lambda run: run.questions())
     await work(tmp_path / "whole", recipe, lambda run: run.questions())
     assert own_tables(tmp_path / "run") == tables(tmp_path / "whole")
+
+
+async def test_a_shard_names_no_limit(recipe, tmp_path):
+    """A shard whose budget is spent names no --limit, which would be another split."""
+    await part(Shard(1, 1, tmp_path / "run"), recipe, lambda run: run.questions())
+    await merged(tmp_path / "run", recipe)
+    poor = replace(recipe, budget=BudgetConfig(max_tokens_total=300))
+    with pytest.raises(BudgetReached, match=r"[1-9] items done") as stopped:
+        await part(Shard(1, 1, tmp_path / "run"), poor, lambda run: run.solve())
+    assert not stopped.value.hint
 
 
 @given(items=st.lists(st.integers()), of=st.integers(1, 9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from random import Random
@@ -61,7 +62,7 @@ class Book:
         """The meter of a new session."""
         return Meter(
             stage, BudgetConfig(**budget), ENGINES, before=spent_of({"spent": self.kept}), most=MOST,
-            save=lambda spent: self.kept.update({stage: spent}), clock=clock or Clock(),
+            save=lambda spent: self.kept.update({stage: spent}), clock=clock or Clock(), cuts=True,
         )  # fmt: skip
 
 
@@ -174,6 +175,38 @@ def test_a_spent_budget_does_not_matter_where_nothing_is_left(tmp_path):
     session(tmp_path, book.meter(max_tokens_total=1))
 
 
+def only(folder, meter: Meter, numbers: Iterable[int]) -> None:
+    """One session with the items of these numbers, one at a time."""
+
+    async def work(item: Question) -> Outcome[Question]:
+        return answered(item)
+
+    with RunFolder(folder) as run:
+        run_stage(run.stage("3-solve", {}), map(question, numbers), work, concurrency=1, meter=meter)
+
+
+def test_a_limit_is_named_that_ends_the_stage(tmp_path):
+    """Where done items stand behind some that are not, --limit goes as far as all are done: that many end the stage on
+    the spent budget, one more does not."""
+    book = Book()
+    only(tmp_path, book.meter(), (0, 1, 5, 6))
+    with pytest.raises(BudgetReached, match="6 items done, 4 to go") as caught:
+        only(tmp_path, book.meter(max_tokens_total=6_000), range(10))
+    assert caught.value.hint == f"datagen solve --run {tmp_path} --limit 4 ends the stage with the first 4"
+    only(tmp_path, book.meter(max_tokens_total=6_000), range(4))
+    with pytest.raises(BudgetReached):
+        only(tmp_path, book.meter(max_tokens_total=6_000), range(5))
+
+
+def test_no_limit_is_named_where_none_ends_the_stage(tmp_path):
+    """Where the first item is not done, there is nothing to end the stage with."""
+    book = Book()
+    only(tmp_path, book.meter(), (5, 6))
+    with pytest.raises(BudgetReached, match="2 items done, 8 to go") as caught:
+        only(tmp_path, book.meter(max_tokens_total=2_000), range(10))
+    assert not caught.value.hint
+
+
 def test_what_other_stages_spent_counts(tmp_path):
     """The budget is the run's."""
     book = Book()
@@ -260,6 +293,25 @@ async def test_what_is_there_can_be_finished_without_more(tmp_path):
     done = outlook(tmp_path / "run", poor)[1].spent.items
     await work(tmp_path / "run", replace(poor, solve=replace(poor.solve, limit=done)), lambda run: run.solve())
     assert read_report(tmp_path / "run/3-solve").inputs == done > 0
+
+
+async def test_a_raised_target_can_be_finished_without_more(tmp_path):
+    """The questions of a later round stand among those of the first; the --limit that is named ends the stage still."""
+    recipe = small_recipe(tmp_path)
+    for step in (workflow.Run.questions, workflow.Run.solve):
+        await work(tmp_path / "run", recipe, step)
+    more = replace(recipe, questions=replace(recipe.questions, target=40))
+    await work(tmp_path / "run", more, lambda run: run.questions())
+    spent = sum(spent_of(read_manifest(tmp_path / "run")).values(), Spent())
+    poor = replace(more, budget=BudgetConfig(max_tokens_total=spent.tokens + 300))
+    with pytest.raises(BudgetReached) as stopped:
+        await work(tmp_path / "run", poor, lambda run: run.solve())
+    limit = int(re.search(r"--limit (\d+)", stopped.value.hint)[1])
+    await work(tmp_path / "run", replace(poor, solve=replace(poor.solve, limit=limit)), lambda run: run.solve())
+    assert read_report(tmp_path / "run/3-solve").inputs == limit
+    beyond = replace(poor, solve=replace(poor.solve, limit=limit + 1))
+    with pytest.raises(BudgetReached):
+        await work(tmp_path / "run", beyond, lambda run: run.solve())
 
 
 def test_the_command_line_says_what_to_type(tmp_path, capsys):
