@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +16,15 @@ from fault_server import Fault, FaultServer, _response
 @dataclass
 class BatchServer(FaultServer):
     """`files` and `batches` by id. While `holding`, batches stay in progress; then each ends as `ends` says, completed
-    if it says nothing. Lines whose seed is in `line_faults` fail with that status. `absent`: it has no batches."""
+    if it says nothing. Lines whose seed is in `line_faults` fail with that status. `rewrite` has the last word on an
+    output file, as often as it has entries. `absent`: it has no batches."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     holding: bool = False
     ends: list[str] = field(default_factory=list)
     line_faults: dict[int, int] = field(default_factory=dict)
+    rewrite: list[Callable[[bytes], bytes]] = field(default_factory=list)
     absent: bool = False
 
     async def _reply(self, request: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -66,7 +69,8 @@ class BatchServer(FaultServer):
         if batch["status"] == "completed":
             lines = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
             answers = [self._line(line) for line in lines]
-            batch["output_file_id"] = self._file("\n".join(json.dumps(line) for line in answers).encode())
+            told = "\n".join(json.dumps(line, ensure_ascii=False) for line in answers).encode()
+            batch["output_file_id"] = self._file(self.rewrite.pop(0)(told) if self.rewrite else told)
         if batch["status"] == "failed":
             batch["errors"] = {"object": "list", "data": [{"message": "the file is no good"}]}
         return batch

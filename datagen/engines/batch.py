@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -104,11 +104,11 @@ class Batched(Server):
         finally:
             if name in self._answers and self._answers[name].done():
                 del self._answers[name]  # a request that is tried again is a new line
-        response = said.get("response") or {}
-        status = response.get("status_code") or 500
+        response = _mapping(said.get("response"))
+        status = response.get("status_code")
         if status == 200:
             return read_completion(response.get("body"))
-        raise self._counted(_judged(status, said, self.name), body)
+        raise self._counted(_judged(status if isinstance(status, int) else 500, said, self.name), body)
 
     def _gather(self, name: str, path: str, body: dict[str, object]) -> None:
         self._answers[name] = asyncio.get_running_loop().create_future()
@@ -173,9 +173,13 @@ class Batched(Server):
         for name in names:
             self._settle(name, Again(f"batch {batch} ended without an answer ({seen.status})"))
 
-    async def _lines(self, file: str) -> Iterator[dict[str, Any]]:
+    async def _lines(self, file: str) -> list[dict[str, Any]]:
+        """The objects of a file of JSON lines that name their request; what else stands there answers nothing."""
         content = await _said(self.name, self._client.files.content(file))
-        return (json.loads(line) for line in content.text.splitlines() if line.strip())
+        lines = map(
+            _object, content.content.split(b"\n")
+        )  # splitlines also splits at U+2028, which JSON allows in a string
+        return [line for line in lines if isinstance(line.get("custom_id"), str)]
 
     def _settle(self, name: str, answer: dict[str, Any] | BaseException | None) -> None:
         future = self._answers.get(name)
@@ -203,10 +207,23 @@ async def _said(url: str, asked: Any) -> Any:
         raise EngineUnavailable(f"connection failed ({error.__cause__ or error})", where=url, hint=hint) from error
 
 
+def _object(line: bytes) -> dict[str, Any]:
+    """The JSON object of a line; an empty one where there is none, as in a page of HTML or in a line that is cut."""
+    try:
+        return _mapping(json.loads(line))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    """What a provider says, if it is an object; else an empty one."""
+    return found if isinstance(found, dict) else {}
+
+
 def _judged(status: int, line: dict[str, Any], url: str) -> Exception:
     """What a line's failure means, as of a server's."""
-    body = (line.get("response") or {}).get("body") or {"error": line.get("error")}
-    code = (body.get("error") or {}).get("code") if isinstance(body, dict) else None
+    body = _mapping(line.get("response")).get("body") or {"error": line.get("error")}
+    code = _mapping(_mapping(body).get("error")).get("code")
     return judge_status(SimpleNamespace(status_code=status, body=body, code=code, response=_NO_HEADERS), url)
 
 

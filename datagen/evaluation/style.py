@@ -14,14 +14,14 @@ from datagen.resources import resolve_model
 def style_of(config: EngineConfig, asked: str = "auto") -> str:
     """base or chat: what is asked for, else chat where a chat template is given or comes with the tokenizer.
 
-    A server's models are taken for chat models. The model's files are fetched if need be, as its engine would;
-    UsageError where the replay engine has none to look at.
+    A server's models, and those of a batch API, are taken for chat models. The model's files are fetched if need be, as
+    its engine would; UsageError where the replay engine has none to look at.
     """
     if asked != "auto":
         return asked
     if config.chat_template:
         return "base" if config.chat_template == "none" else "chat"
-    if config.engine == "server":
+    if config.engine in ("server", "batch"):
         return "chat"
     folder = Path(resolve_model(config.model))
     if config.engine == "replay" and not folder.is_dir():

@@ -112,6 +112,39 @@ async def test_a_line_that_fails_fails_alone():
     assert [found[seed].samples[0].text for seed in (0, 2, 3)] == ["hi|0", "hi|2", "hi|3"]
 
 
+async def test_whatever_json_lets_stand_in_a_text_stays_there():
+    """An answer may hold, as they are, characters at which Python sees the end of a line; a restart reads it, too."""
+    text = "a\u2028b\u2029c\x85d|e"
+    async with BatchServer().running() as server:
+        for _ in range(2):
+            async with opened(server) as engine:
+                asking = Request((Message("user", text),), Sampling(seed=1))
+                assert await texts(engine, asking, asked(2)) == [f"{text}|1", "hi|2"]
+    assert len(server.batches) == 1
+
+
+SPOILT = {
+    "a page of HTML": lambda told: b"<html>overloaded</html>",
+    "a last line that is cut": lambda told: told[:-20],
+    "an object that names no request": lambda told: b'{"a": 1}\n' + told[:-20],
+    "a list": lambda told: b"[1]",
+    "a name that is none": lambda told: b'{"custom_id": [1]}',
+    "bytes that are no text": lambda told: b"\xff\xfe\xfd",
+    "JSON without a bottom": lambda told: b"[" * 200_000,
+    "a response in words": lambda told: told.replace(b'"response": {', b'"response": "oops", "x": {'),
+    "a status in words": lambda told: told.replace(b": 200", b': "fine"'),
+    "an error in words": lambda told: told.replace(b'200, "body": {', b'503, "body": {"error": "busy", '),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
+async def test_what_an_output_file_does_not_answer_is_sent_again(spoil):
+    """A file that holds something else costs its requests a try, and the run goes on."""
+    async with BatchServer(rewrite=[spoil]).running() as server, opened(server) as engine:
+        assert await texts(engine, asked(1), asked(2)) == ["hi|1", "hi|2"]
+    assert len(server.batches) == 2
+
+
 async def test_a_batch_that_is_refused_stops_the_run():
     """A file that does not pass the provider's checks is EngineUnavailable, with the reason."""
     async with BatchServer(ends=["failed"]).running() as server, opened(server) as engine:

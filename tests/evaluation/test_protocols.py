@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from datagen.config import EvalConfig
+from datagen.config import EngineConfig, EvalConfig
 from datagen.errors import UsageError
 from datagen.evaluation.grade import read
 from datagen.evaluation.problems import load_problems
 from datagen.evaluation.protocols import FORMS, choose, family_for
 from datagen.evaluation.published import beside, table
-from datagen.evaluation.style import has_template
+from datagen.evaluation.style import has_template, style_of
 from datagen.prompts import prompt_folders
 from datagen.resources import resource
 
@@ -154,6 +154,12 @@ def test_chat_is_chosen_by_the_tokenizers_template(tmp_path):
     assert has_template(resource("data/demo-model")) and not has_template(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
     assert has_template(tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["server", "batch"])
+def test_what_a_provider_runs_is_a_chat_model(tmp_path, engine):
+    """Its files are nobody's to look at: a folder or a Hub repository of the same name says nothing about it."""
+    assert style_of(EngineConfig(engine=engine, model=str(tmp_path))) == "chat"
 
 
 def test_published_figures_stand_beside_the_same_protocol_only():
