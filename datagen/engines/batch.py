@@ -176,10 +176,8 @@ class Batched(Server):
     async def _lines(self, file: str) -> list[dict[str, Any]]:
         """The objects of a file of JSON lines that name their request; what else stands there answers nothing."""
         content = await _said(self.name, self._client.files.content(file))
-        lines = map(
-            _object, content.content.split(b"\n")
-        )  # splitlines also splits at U+2028, which JSON allows in a string
-        return [line for line in lines if isinstance(line.get("custom_id"), str)]
+        lines = content.content.split(b"\n")  # str.splitlines splits at U+2028, too, which JSON allows in a string
+        return [found for found in map(_object, lines) if isinstance(found.get("custom_id"), str)]
 
     def _settle(self, name: str, answer: dict[str, Any] | BaseException | None) -> None:
         future = self._answers.get(name)

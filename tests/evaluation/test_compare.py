@@ -11,7 +11,7 @@ from fault_server import FaultServer
 
 from datagen.cli import main
 from datagen.errors import InputError
-from datagen.evaluation.compare import Finished, comparison, paired
+from datagen.evaluation.compare import Finished, comparison, paired, sentence
 from datagen.files import write_json
 from datagen.models import Completion, Sample
 
@@ -48,6 +48,13 @@ def test_swapping_swaps_the_sign():
     assert (there.wins, there.losses) == (back.losses, back.wins)
     assert there.difference.low == pytest.approx(-back.difference.high)
     assert there.ahead == pytest.approx(1 - back.ahead)
+
+
+def test_differences_that_cancel_are_ties():
+    """Half the problems better by a tenth, half worse by one: no difference, and ahead in half of the resamples."""
+    found = paired(finished("a", [2] * 20, 10), finished("b", [3] * 10 + [1] * 10, 10))
+    assert found.ahead == pytest.approx(0.5, abs=0.02)
+    assert "pass@1 +0.0 (95 %: -" in sentence(found)
 
 
 def test_nothing_in_common_is_an_error():
