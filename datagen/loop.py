@@ -26,6 +26,7 @@ from datagen.config import EvalConfig
 from datagen.demo.seeds import seed_rows
 from datagen.errors import InputError, UsageError
 from datagen.evaluation.compare import Finished, Paired, paired, percent, read_finished, table
+from datagen.evaluation.problems import load_problems
 from datagen.evaluation.session import evaluate
 from datagen.extract.tests import entry_point
 from datagen.files import make_folder, write_json
@@ -35,9 +36,12 @@ from datagen.sources import read_rows
 from datagen.standalone import Table
 from datagen.store import DECONTAMINATE, DEDUP, SOLVE, finished_table
 from datagen.tables import read_table, write_frame
-from datagen.training.session import MODEL, Task, check_installed, finetune
+from datagen.training.session import MODEL, Task, check_installed, check_shared, finetune
+from datagen.verification import used_engines
 
 Score = Callable[[Path, str, Recipe, Say], dict[str, Finished]]
+LOADING = ("vllm", "ray")
+"""Engines that load a model from a folder."""
 BASE, VERIFIED, UNVERIFIED, SEED = "base", "verified", "unverified", "seed"
 COLUMNS = ("id", "question", "solution", "shown_test", "entry_point")
 
@@ -66,7 +70,9 @@ class Closed:
 def check(recipe: Recipe) -> None:
     """What would end the loop after hours, said before them.
 
-    MissingDependency without TRL; UsageError where the recipe's settings do not make the arms comparable.
+    MissingDependency without TRL; UsageError where the recipe's settings do not make the arms comparable, the engine
+    can load no model of a folder, or this machine cannot train so; InputError for a benchmark or seed rows that cannot
+    be read.
     """
     check_installed()
     if not recipe.finetune.max_steps:
@@ -74,6 +80,22 @@ def check(recipe: Recipe) -> None:
     if recipe.engines["solutions"].model != recipe.finetune.model:
         hint = "Set model in [finetune] to that of [engine]"
         raise UsageError("the loop trains the model that made the rows", where="[finetune]", hint=hint)
+    _check_engines(recipe)
+    check_shared(recipe.finetune)
+    for name in recipe.loop.benchmarks:
+        load_problems(name)
+    if recipe.loop.seed_rows:
+        _seeds(recipe.loop.seed_rows, recipe.run.seed)
+
+
+def _check_engines(recipe: Recipe) -> None:
+    """UsageError where a model that was just trained, a folder on this machine, would be asked of somebody else."""
+    asked = used_engines(recipe) if recipe.loop.rounds > 1 else {"solutions": recipe.engines["solutions"]}
+    for step, config in asked.items():
+        if config.engine not in LOADING:
+            what = f"{config.engine} cannot load what the loop trains"
+            hint = "Set engine to vllm or ray, or leave out [loop] and train with: datagen finetune"
+            raise UsageError(what, where=f"[engine] of {step}", hint=hint)
 
 
 def close(run: Path, recipe: Recipe, say: Say, *, score: Score | None = None) -> Closed:
@@ -157,10 +179,12 @@ def unverified(run: Path, seed: int) -> pl.DataFrame:
 
 
 def _seeds(given: str, seed: int) -> pl.DataFrame:
-    name, _, count = given.partition(":")
-    if name == "demo" and count.isdigit():
-        return pl.DataFrame(seed_rows(int(count), seed))
-    return read_rows(given, column="")
+    name, colon, count = given.partition(":")
+    if name != "demo" or not colon:
+        return read_rows(given, column="")
+    if not (count.isdecimal() and int(count)):
+        raise UsageError(f"seed_rows {given} names no number of rows", where="[loop]", hint="Give demo:400, or a table")
+    return pl.DataFrame(seed_rows(int(count), seed))
 
 
 def _decontaminated(path: Path, recipe: Recipe, say: Say) -> Path:

@@ -15,7 +15,7 @@ from datagen.config import FinetuneConfig, LoopConfig
 from datagen.demo.phrasing import match
 from datagen.demo.problems import is_heldout
 from datagen.demo.seeds import seed_rows
-from datagen.errors import UsageError
+from datagen.errors import InputError, UsageError
 from datagen.evaluation.compare import Finished
 from datagen.recipe import load_recipe, recipe_path
 
@@ -114,6 +114,43 @@ def test_arms_that_could_not_be_compared_are_refused(made, change, words):
     run, recipe = made
     with pytest.raises(UsageError, match=words):
         loop.close(run, replace(recipe, finetune=replace(recipe.finetune, **change)), lambda _: None, score=by_arm)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "kind", "words"),
+    [
+        ("finetune", {"batch": 30, "micro_batch": 16}, UsageError, "Give --batch 16"),
+        ("finetune", {"distributed": "single", "processes": 2}, UsageError, "single is one process"),
+        ("loop", {"benchmarks": ("demo-heldout", "nonesuch")}, InputError, "nonesuch: no benchmark of this name"),
+        ("loop", {"seed_rows": "missing.jsonl"}, InputError, "missing.jsonl"),
+        ("loop", {"seed_rows": "demo:0"}, UsageError, "Give demo:400"),
+        ("loop", {"seed_rows": "demo:\N{SUPERSCRIPT TWO}"}, UsageError, "Give demo:400"),
+    ],
+)
+def test_what_would_fail_after_hours_is_said_first(made, table, change, kind, words):
+    """A step that cannot be shared, a benchmark or seed rows that are not there: nothing is asked or trained."""
+    recipe = made[1]
+    with pytest.raises(kind, match=words):
+        loop.check(replace(recipe, **{table: replace(getattr(recipe, table), **change)}))
+
+
+@pytest.mark.parametrize("engine", ["server", "batch", "replay"])
+@pytest.mark.parametrize(("rounds", "step"), [(1, "solutions"), (2, "questions")])
+def test_the_loops_engines_can_load_what_it_trains(made, engine, rounds, step):
+    """No server has the new model: refused for the step that is scored, in later rounds for those that make rows."""
+    recipe = made[1]
+    engines = {**recipe.engines, step: replace(recipe.engines[step], engine=engine)}
+    asked = replace(recipe, engines=engines, loop=replace(recipe.loop, rounds=rounds))
+    with pytest.raises(UsageError, match=f"{engine} cannot load what the loop trains"):
+        loop.check(asked)
+
+
+def test_what_the_loop_does_not_ask_may_be_a_server(made):
+    """In one round other steps are done before anything is trained, and a judge that is off asks nothing."""
+    recipe = made[1]
+    for step, rounds in (("questions", 1), ("judge", 2)):
+        engines = {**recipe.engines, step: replace(recipe.engines[step], engine="server")}
+        loop.check(replace(recipe, engines=engines, loop=replace(recipe.loop, rounds=rounds)))
 
 
 def test_the_shipped_loop_is_a_recipe_that_writes_itself_down():

@@ -34,7 +34,7 @@ from datagen.training import launch
 from datagen.training.card import TuneFacts, model_card
 from datagen.training.encode import Encoded, Encoder, Example, encode_all, open_encoder, padding_token
 from datagen.training.exports import chats, export_config
-from datagen.training.mix import drawn, rehearsal_tokens
+from datagen.training.mix import drawn, rehearsal_tokens, schedule
 from datagen.training.preflight import Preflight, check, shown
 from datagen.training.rows import Load, Source, read_source, rehearsals
 
@@ -75,6 +75,14 @@ def check_installed() -> None:
     """MissingDependency where TRL or accelerate is not there."""
     if not (find_spec("trl") and find_spec("accelerate")):
         raise MissingDependency("fine-tuning needs TRL", hint="Type: pip install 'datagen[train]'")
+
+
+def check_shared(config: FinetuneConfig) -> None:
+    """UsageError where the processes of this machine cannot share a step; known before there are rows."""
+    import torch
+
+    _, processes = launch.resolved(config, torch.cuda.device_count())
+    schedule(config, 1, processes)
 
 
 def prepare(task: Task, *, load: Load = None) -> Prepared:
