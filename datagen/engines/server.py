@@ -142,8 +142,8 @@ class Server:
             if not self._alone:
                 raise Lost(what) from error
             raise EngineUnavailable(what, where=self.name, hint="Start it, or correct --base-url") from error
-        except ValueError:
-            return  # not JSON
+        except (ValueError, RecursionError):
+            return  # not JSON, or nested beyond reading
         else:
             self._check_served(read_models(data))
 
@@ -209,7 +209,7 @@ class Server:
 
         try:
             return read_completion(await self._client.post(path, cast_to=object, body=body))
-        except (APIError, ValueError) as error:
+        except (APIError, ValueError, RecursionError) as error:
             raise self._counted(judge(error, self.name), body) from error
 
     def _counted(self, verdict: Exception, body: dict[str, object]) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -59,8 +60,14 @@ def read_completion(data: object) -> Completion:
         samples = tuple(_sample(choice) for choice in sorted(choices, key=lambda c: c.get("index") or 0))
     except (AttributeError, KeyError, TypeError) as error:
         raise Again("the answer's choices cannot be read") from error
-    usage = data.get("usage") or {}
-    return Completion(samples, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
+    return Completion(samples, _tokens(data, "prompt_tokens"), _tokens(data, "completion_tokens"))
+
+
+def _tokens(data: Mapping[str, Any], name: str) -> int:
+    """A count of the answer's usage; 0 where it is missing or no number."""
+    usage = data.get("usage")
+    count = usage.get(name) if isinstance(usage, Mapping) else 0
+    return int(count) if isinstance(count, int | float) and 0 < count < math.inf else 0
 
 
 def _sample(choice: Mapping[str, Any]) -> Sample:
@@ -107,13 +114,22 @@ def judge_status(error: Any, url: str) -> Exception:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """The seconds that a Retry-After header asks to wait, in either of its forms; None without one."""
+    """The seconds that a Retry-After header asks to wait, in either of its forms; None without one that can be read."""
     value = headers.get("retry-after", "")
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        date = email.utils.parsedate_tz(value)
-        return max(0.0, email.utils.mktime_tz(date) - now) if date else None
+        seconds = _until(value, now)
+    return None if math.isnan(seconds) else max(0.0, seconds)
+
+
+def _until(date: str, now: float) -> float:
+    """Seconds from now to a date of HTTP; NaN if it is none."""
+    parsed = email.utils.parsedate_tz(date)
+    try:
+        return email.utils.mktime_tz(parsed) - now if parsed else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def _message(body: object) -> str:

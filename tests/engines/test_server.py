@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from fault_server import MODEL, Fault, FaultServer, answer, ignoring_n
+from fault_server import MODEL, Fault, FaultServer, _response, answer, ignoring_n
 
 from datagen.config import EngineConfig
 from datagen.engines import open_engine
@@ -60,6 +60,8 @@ FLEETING = {
     "no choices, but an error": Fault(body={"error": {"message": "upstream died"}}),
     "a choice without a message": Fault(body={"choices": [{"index": 0}]}),
     "a list": Fault(body=[]),
+    "JSON nested beyond reading": Fault(raw=b"[" * 100_000 + b"]" * 100_000),
+    "a date that no calendar has": Fault(429, {}, {"Retry-After": "Mon, 01 Jan 99999 00:00:00 GMT"}),
 }
 
 
@@ -240,6 +242,18 @@ async def test_missing_usage_counts_as_zero():
     assert (completion.prompt_tokens, completion.completion_tokens) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "usage", [[1], "much", {"prompt_tokens": "12", "completion_tokens": -1}, {"prompt_tokens": []}]
+)
+async def test_usage_that_cannot_be_read_counts_as_zero(usage: object):
+    """The answer counts, whatever the server says that it took."""
+    server = _failing(Fault(body={"choices": [{"text": "x"}], "usage": usage}))
+    async with connected(server) as engine:
+        completion = await engine.complete(ASK)
+    assert completion.samples[0].text == "x" and len(server.seen) == 1
+    assert (completion.prompt_tokens, completion.completion_tokens) == (0, 0)
+
+
 @pytest.mark.parametrize(("said", "meant"), [("length", "length"), ("stop", "stop"), ("eos", "stop"), (None, "stop")])
 async def test_finish_reasons_are_mapped(said: str | None, meant: str):
     """length stays, whatever else a server says is stop."""
@@ -363,6 +377,20 @@ async def test_a_server_that_lists_no_models_passes(status: int):
         engine = await open_engine(replace(CONFIG, base_url=(server.url,)))
         assert (await engine.complete(ASK)).samples[0].text == "hi|100"
         await engine.close()
+
+
+async def test_a_list_of_models_that_cannot_be_read_passes():
+    """JSON nested beyond reading names no model; the first request will tell."""
+
+    class Deep(FaultServer):
+        async def _reply(self, request, headers, body, writer):
+            if not request.startswith("GET"):
+                return await super()._reply(request, headers, body, writer)
+            writer.write(_response(Fault(raw=b"[" * 100_000)))
+            return True
+
+    async with Deep().running() as server:
+        await (await open_engine(replace(CONFIG, base_url=(server.url,)))).close()
 
 
 async def test_a_password_in_the_address_is_not_shown():
