@@ -64,7 +64,11 @@ def read_finished(folder: Path) -> dict[str, Finished]:
 
 
 def _verdicts(folder: Path, benchmark: str) -> Path:
-    return folder / benchmark.replace("/", "--") / "kept.parquet"
+    path = folder / benchmark.replace("/", "--") / "kept.parquet"
+    if not path.is_file():
+        hint = "Copy the whole folder of the evaluation, not report.json alone"
+        raise InputError(f"has a score on {benchmark}, but no verdicts (no {path})", where=str(folder), hint=hint)
+    return path
 
 
 def paired(first: Finished, second: Finished, seed: int = 0) -> Paired:

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from datagen.benchmarks.files import read_records
 from datagen.errors import InputError
 from datagen.evaluation.grade import Graded
@@ -17,6 +15,7 @@ from datagen.evaluation.passk import estimate, pass_at_k
 from datagen.files import read_json
 from datagen.overlap import COMMON, UNRESOLVED
 from datagen.store import DECONTAMINATE
+from datagen.tables import iter_rows
 
 _REPORTED_ONLY = {"openai", COMMON, UNRESOLVED}
 
@@ -95,5 +94,5 @@ def read_entries(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_graded(path: Path) -> list[Graded]:
-    """The verdicts that a finished evaluation stored."""
-    return [Graded(**row) for row in pl.read_parquet(path).iter_rows(named=True)]
+    """The verdicts that a finished evaluation stored; InputError if they are missing or no table of verdicts."""
+    return list(iter_rows(path, Graded))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+import polars as pl
 import pytest
 from eval_kit import SOLUTIONS, answer, score
 from fault_server import FaultServer
@@ -86,6 +87,23 @@ def test_what_is_no_evaluation_says_what_to_run(tmp_path):
     """A folder without a report names the command that makes one."""
     with pytest.raises(InputError, match="datagen eval --model MODEL"):
         comparison([tmp_path, tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("table", "says"), [(None, "Copy the whole folder"), (b"PAR1", "cannot be read as Parquet"), ({"a": [1]}, "lacks")]
+)
+def test_a_score_without_its_verdicts_is_not_compared(tmp_path, table, says):
+    """A report whose verdicts are missing, torn or something else is named, in one line."""
+    (tmp_path / "interview").mkdir()
+    write_json(tmp_path / "report.json", {"model": "a", "benchmarks": {"interview": {}}})
+    path = tmp_path / "interview/kept.parquet"
+    if isinstance(table, bytes):
+        path.write_bytes(table)
+    elif table:
+        pl.DataFrame(table).write_parquet(path)
+    with pytest.raises(InputError, match=says) as caught:
+        comparison([tmp_path, tmp_path])
+    assert str(path) in str(caught.value)
 
 
 def interviewed(body):
