@@ -18,7 +18,7 @@ from typing import Any
 from datagen.benchmarks import HubSource, Record, load_hub
 from datagen.collaborators import LazySandbox, opened_engines
 from datagen.config import EngineConfig, EvalConfig, RunConfig, shaping
-from datagen.errors import EngineUnavailable, UsageError
+from datagen.errors import EngineUnavailable, SettingsChanged, UsageError
 from datagen.evaluation import samples
 from datagen.evaluation.grade import Graded, ask_and_grade, grade
 from datagen.evaluation.problems import Benchmark, Problem, load_problems
@@ -60,7 +60,8 @@ async def evaluate(
     """Scores a model (or samples that exist) on every benchmark; returns and writes the report.
 
     What is done stays done: the same command goes on after a kill, and with `exclude_items` scores anew without asking
-    anything. Benchmarks, prompts and settings are checked before anything is spent. `engines` stands in for the engine.
+    anything. Benchmarks, prompts and settings are checked before anything is spent; SettingsChanged where they, or the
+    model, are not those of the folder. `engines` stands in for the engine.
     """
     if not config.benchmarks:
         raise UsageError("no benchmark to score on", hint="Add --benchmarks humaneval mbpp, or a file of yours")
@@ -70,6 +71,7 @@ async def evaluate(
         Path(config.samples).stem if config.samples else engine.model + (f"@{engine.revision}" * bool(engine.revision))
     )
     with RunFolder(path) as folder:
+        _refuse_other(path, model)
         plans = [_plan(folder, one, engine, run, config) for one in loaded]
         folder.update_manifest(models={STEP: {"model": model}}, seed=run.seed)
         async with opened_engines({STEP: engine}, say) as opened, LazySandbox(run, [engine]) as sandbox:
@@ -80,6 +82,14 @@ async def evaluate(
             with interrupt.installed():
                 entries = {plan.benchmark.name: await _score(session, plan) for plan in plans}
     return _report(path, model, entries)
+
+
+def _refuse_other(path: Path, model: str) -> None:
+    """SettingsChanged where the folder's report is another model's: models of several owners may share a name."""
+    stored = read_json(path / "report.json", {}).get("model", model)
+    if stored != model:
+        hint = "Give it a folder of its own: datagen eval --run OTHER"
+        raise SettingsChanged(f"holds the evaluation of {stored}, not of {model}", where=str(path), hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +142,25 @@ def _plan(folder: RunFolder, benchmark: Benchmark, engine: EngineConfig, run: Ru
         }
         given, settings = {}, common | asked | facts | {"seed": run.seed}
     folder.check(_slug(benchmark.name), settings)
-    return Plan(benchmark, problems, protocol, given, settings, _ks(config, protocol))
+    return Plan(benchmark, problems, protocol, given, settings, _ks(config, protocol, given))
 
 
 def _first(problems: Sequence[Problem], limit: int) -> tuple[Problem, ...]:
     return tuple(problems[: limit or None])
 
 
-def _ks(config: EvalConfig, protocol: Protocol | None) -> tuple[int, ...]:
+def _ks(config: EvalConfig, protocol: Protocol | None, own: Mapping[str, Sequence[object]]) -> tuple[int, ...]:
+    """The k that are asked for, ascending; UsageError for more than each problem has samples (of a file: `own`)."""
     try:
         given = tuple(sorted(int(k) for k in config.k))
     except ValueError as error:
         raise UsageError(f"--k {' '.join(config.k)} are no numbers", hint="Give --k 1 10 100") from error
     if given and given[0] < 1:
         raise UsageError(f"--k {given[0]} is under 1", hint="Give --k 1 10 100")
-    if given and protocol and given[-1] > protocol.form.n:
-        raise UsageError(f"pass@{given[-1]} needs {given[-1]} samples of each problem", hint=f"Give --n {given[-1]}")
+    most = protocol.form.n if protocol else min(map(len, own.values()))
+    if given and given[-1] > most:
+        hint = f"Give --n {given[-1]}" if protocol else f"Give --k {most}, or a file with more samples"
+        raise UsageError(f"pass@{given[-1]} needs {given[-1]} samples of each problem", hint=hint)
     return given or (protocol.form.ks if protocol else (1, 10, 100))
 
 

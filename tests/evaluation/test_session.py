@@ -171,6 +171,22 @@ def test_samples_of_other_tasks_are_refused(tmp_path):
         score(tmp_path / "b", samples=str(given))
 
 
+def test_more_samples_than_a_file_holds_are_a_mistake(whole, tmp_path):
+    """pass@5 of four samples a problem is refused, with the k that there is; that one is scored."""
+    given = {"samples": str(whole[0] / "interview/samples.jsonl"), "n": None}
+    with pytest.raises(UsageError, match=r"pass@5 needs 5 samples .* Give --k 4, or"):
+        score(tmp_path / "a", k=("1", "5"), **given)
+    assert set(score(tmp_path / "a", k=("1", "4"), **given)["benchmarks"]["interview"]["pass@k"]) == {"1", "4"}
+
+
+def test_a_folder_holds_one_models_scores(whole):
+    """Another model's score on another benchmark is refused, so that no report says of one what another did."""
+    before = files(whole[0])
+    with pytest.raises(SettingsChanged, match=r"of some/model, not of other/model\. .* --run OTHER"):
+        score(whole[0], model="other/model", benchmarks=("demo-heldout",))
+    assert files(whole[0]) == before
+
+
 def test_suite_is_ours_to_judge():
     """The interview suite has eight problems, each with ten tests or more."""
     problems = load_problems("interview").problems
