@@ -375,12 +375,19 @@ class EstimateConfig:
 def load_toml(path: Path) -> dict[str, Any]:
     """A recipe's tables; UsageError if the file is missing or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         hint = "Give a recipe's name or the path of a TOML file"
         raise UsageError(f"cannot read {path} ({error})", hint=hint) from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"not valid TOML: {error}", where=str(path)) from error
+
+
+def as_table(value: Any, name: str, where: str) -> dict[str, Any]:
+    """What a TOML file has under `name`; UsageError naming it if that is no table."""
+    if not isinstance(value, dict):
+        raise UsageError(f"{name} = {value!r} is no table", where=where, hint=f"Write [{name}] on a line of its own")
+    return value
 
 
 def build(cls: type[Config], table: Mapping[str, Any], flags: Mapping[str, Any], *, where: str = "") -> Config:
@@ -422,6 +429,9 @@ def _checked(spec: dataclasses.Field[Any], value: Any, hint: Any, where: str) ->
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         wanted = " or ".join(kind.__name__ for kind in allowed if kind is not type(None))
         raise UsageError(f"{spec.name} = {value!r} is not of type {wanted}", where=where, hint="Correct it")
+    if isinstance(value, tuple) and not all(isinstance(item, get_args(hint)[0]) for item in value):
+        hint = f'Write them in quotes, like {spec.name} = ["a", "b"]'
+        raise UsageError(f"{spec.name} = {list(value)!r} is no list of texts", where=where, hint=hint)
     _check_bounds(spec, value, where)
     return value
 

@@ -25,6 +25,7 @@ from datagen.config import (
     QuestionsConfig,
     RunConfig,
     SolveConfig,
+    as_table,
     build,
     load_toml,
     unknown_key,
@@ -94,7 +95,7 @@ def load_recipe(path: Path | None, flags: Mapping[str, Mapping[str, Any]], *, na
         if table not in TABLES:
             raise unknown_key(table, TABLES, where)
     built: dict[str, Any] = {
-        key: build(cls, tables.get(key, {}), flags.get(key, {}), where=f"{where} [{key}]")
+        key: build(cls, as_table(tables.get(key, {}), key, where), flags.get(key, {}), where=f"{where} [{key}]")
         for key, cls in TABLES.items()
         if key != "engine"
     }
@@ -113,8 +114,8 @@ def _one_goal(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _engines(tables: Mapping[str, Any], flags: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, EngineConfig]:
     """A step's engine: defaults < [engine] < [engine.STEP] < flags for all steps < flags for the step."""
-    engine = dict(tables.get("engine", {}))
-    own = {step: engine.pop(step, {}) for step in STEPS}
+    engine = dict(as_table(tables.get("engine", {}), "engine", where))
+    own = {step: as_table(engine.pop(step, {}), f"engine.{step}", where) for step in STEPS}
     return {
         step: build(
             EngineConfig,

@@ -146,12 +146,13 @@ class Run:
     def _asked(self) -> _Asked:
         config = self.recipe.questions
         topics, examples = find(config.topics, "data"), resource("data/seed-questions.toml")
+        read = questions.load_topics(topics), questions.load_examples(examples)
         prompt = load_prompt("questions", prompt_folders(self.recipe.run.prompts), questions.VARIABLES)
         settings = self._settings("questions", config, prompt) | {
             "topics_digest": _file_digest(topics),
             "examples_digest": _file_digest(examples),
         }
-        return _Asked(prompt, questions.load_topics(topics), questions.load_examples(examples), settings)
+        return _Asked(prompt, *read, settings)
 
     async def _ask(self, stage: StageFolder, asked: _Asked, rounds: Sequence[int]) -> Report:
         config, seed = self.recipe.questions, self.recipe.run.seed

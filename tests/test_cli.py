@@ -59,6 +59,7 @@ def test_command_reference_is_current():
         (["status"], 3, "datagen questions"),
         (["questions", "--prompts", "nowhere"], 3, "nowhere"),
         (["questions", "--topics", "nowhere.toml"], 3, "nowhere.toml"),
+        (["questions", "--topics", "."], 3, "Check the path"),
         (["export", "--license", "apache2"], 2, "apache-2.0"),
         (["eval"], 2, "--benchmarks"),
         (["eval", "--benchmarks", "humanevil"], 3, "humaneval"),

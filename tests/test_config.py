@@ -21,7 +21,7 @@ def parse(arguments: list[str], table: str, cls: type) -> dict[str, dict[str, ob
 
 def recipe(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "mine.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -67,6 +67,39 @@ def test_wrong_type_names_the_key(tmp_path):
     """A value of another type is refused, naming key, value and wanted type."""
     with pytest.raises(UsageError, match=r"n = .ten. is not of type int"):
         load_recipe(recipe(tmp_path, "[solve]\nn = 'ten'\n"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("engine = 'vllm'", r"engine = 'vllm' is no table. Write \[engine\]"),
+        ("engine = 3", "engine = 3 is no table"),
+        ("run = 3", "run = 3 is no table"),
+        ("solve = 'x'", "solve = 'x' is no table"),
+        ("[[solve]]\nn = 3", r"solve = .* is no table. Write \[solve\]"),
+        ("[engine]\ntests = 'model'", r"engine.tests = 'model' is no table. Write \[engine.tests\]"),
+    ],
+)
+def test_what_should_be_a_table_says_how_to_write_one(tmp_path, text, says):
+    """A table's name with a value, or in double brackets, is refused with the line to write instead."""
+    with pytest.raises(UsageError, match=says):
+        load_recipe(recipe(tmp_path, text), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("[decontaminate]\nagainst = [3]", "against"), ("[questions]\ndifficulties = ['easy', 2]", "difficulties")],
+)
+def test_list_elements_are_checked(tmp_path, text, key):
+    """A number in a list of names is refused as the recipe is read, before a model is asked."""
+    with pytest.raises(UsageError, match=f"{key} = .* is no list of texts"):
+        load_recipe(recipe(tmp_path, text), {})
+
+
+def test_byte_order_mark_is_no_part_of_a_recipe(tmp_path):
+    """A recipe saved with a byte order mark, as some Windows editors do, reads the same."""
+    path = recipe(tmp_path, "\ufeff[solve]\nn = 4\n")
+    assert load_recipe(path, {}).solve.n == 4
 
 
 def test_true_is_no_number(tmp_path):

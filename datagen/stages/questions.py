@@ -94,7 +94,7 @@ def load_examples(path: Path) -> tuple[str, ...]:
 def _tables(path: Path, name: str) -> list[Mapping[str, Any]]:
     """The non-empty array of tables `name` of a TOML file."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(name)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), hint="Check the path") from error
     except tomllib.TOMLDecodeError as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datagen.config import FinetuneConfig, build, load_toml, unknown_key
+from datagen.config import FinetuneConfig, as_table, build, load_toml, unknown_key
 from datagen.errors import UsageError
 
 SHIPPED = Path(__file__).resolve().parent / "presets"
@@ -31,7 +31,8 @@ def load_preset(name_or_path: str, flags: Mapping[str, Any]) -> FinetuneConfig:
     for table in tables:
         if table != TABLE:
             raise unknown_key(table, {TABLE: None}, name_or_path)
-    return build(FinetuneConfig, tables.get(TABLE, {}), flags, where=f"{name_or_path or 'command line'} [{TABLE}]")
+    settings = as_table(tables.get(TABLE, {}), TABLE, name_or_path)
+    return build(FinetuneConfig, settings, flags, where=f"{name_or_path or 'command line'} [{TABLE}]")
 
 
 def _path(name: str) -> Path:

@@ -372,6 +372,13 @@ def test_missing_topics_file(tmp_path: Path):
         load_topics(tmp_path / "nowhere.toml")
 
 
+def test_byte_order_mark_is_no_part_of_a_topics_file(tmp_path: Path):
+    """A topics file saved with a byte order mark, as some Windows editors do, reads the same."""
+    path = tmp_path / "topics.toml"
+    path.write_text('\ufeff[[topic]]\nname = "x"\nfield = "f"\nkeywords = ["k"]\n', encoding="utf-8")
+    assert [topic.name for topic in load_topics(path)] == ["x"]
+
+
 def test_bad_examples_file(tmp_path: Path):
     """An example without text is refused, by its number."""
     path = tmp_path / "seeds.toml"

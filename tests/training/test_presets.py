@@ -85,7 +85,7 @@ def test_unknown_preset_names_the_known_ones():
 
 
 def test_a_file_of_ones_own(tmp_path):
-    """A path is a preset too; a key or table that no setting has is named with the nearest one."""
+    """A path is a preset too; an unknown key or table is named with the nearest one, a value for the table refused."""
     own = tmp_path / "mine.toml"
     own.write_text("[finetune]\nepochs = 7\n")
     assert load_preset(str(own), {}).epochs == 7
@@ -94,4 +94,7 @@ def test_a_file_of_ones_own(tmp_path):
         load_preset(str(own), {})
     own.write_text("[training]\nepochs = 7\n")
     with pytest.raises(UsageError, match="unknown key 'training'"):
+        load_preset(str(own), {})
+    own.write_text("finetune = 7\n")
+    with pytest.raises(UsageError, match=r"finetune = 7 is no table. Write \[finetune\]"):
         load_preset(str(own), {})
