@@ -40,7 +40,7 @@ from datagen.evaluation.compare import comparison
 from datagen.evaluation.session import evaluate
 from datagen.evaluation.show import shown
 from datagen.files import read_json
-from datagen.flags import Formatter, Parser, add_flags, collect
+from datagen.flags import Formatter, Parser, add_flags, collect, whole
 from datagen.funnel import attempts, funnel, overlaps, record
 from datagen.hub import push as push_to_hub
 from datagen.hub import push_model
@@ -198,7 +198,10 @@ def preview(args: argparse.Namespace) -> None:
         recipe = resolve(args)
         few = replace(recipe.questions, count=args.rows, target=0, per_prompt=max(args.rows, 5), canary=0.0)
         recipe = replace(recipe, questions=few, solve=replace(recipe.solve, limit=args.rows, canary=0.0))
-        asyncio.run(workflow.run(Path(folder), recipe, lambda run: run.preview(), say))
+        try:
+            asyncio.run(workflow.run(Path(folder), recipe, lambda run: run.preview(), say))
+        except (Interrupted, KeyboardInterrupt) as stopped:
+            raise Interrupted("Interrupted: nothing was kept of the preview") from stopped
         solved = Path(folder) / SOLVE
         print("\n\n".join(attempts(outcome) for outcome in workflow.outcomes(solved)))
         print(f"\n{funnel(read_reports(Path(folder)))}\n\nNothing was kept.")
@@ -425,7 +428,7 @@ _OWN: Mapping[str, Sequence[Flag]] = {
     ),
     "run": (
         _flag("recipe", metavar="RECIPE", help=f"{', '.join(shipped())}, or a TOML file"),
-        _flag("--target-rows", type=int, default=0, metavar="N",
+        _flag("--target-rows", type=whole(0), default=0, metavar="N",
               help="go on until N verified, decontaminated rows are there"),
     ),
     "merge": (
@@ -437,7 +440,7 @@ _OWN: Mapping[str, Sequence[Flag]] = {
         _flag("--fail-on-contamination", action="store_true",
               help="end with exit code 12 if a row is contaminated or unresolved"),
     ),
-    "preview": (_flag("--rows", type=int, default=3, metavar="N", help="rows to make (3)"),),
+    "preview": (_flag("--rows", type=whole(1), default=3, metavar="N", help="rows to make (3)"),),
     "compare": (
         _flag("evaluations", nargs="+", metavar="EVAL",
               help="folders of evaluations; a model's name with --benchmarks is evaluated first"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, NoReturn, get_type_hints
 
@@ -80,6 +80,21 @@ def _add(
         parser.add_argument(flag, dest=dest, action="extend", nargs="+", metavar=metavar, help=text)
         return
     parser.add_argument(flag, dest=dest, type=kind, metavar=metavar, help=text)
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """What argparse reads a flag with that is a whole number of `least` or more, and no setting."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from error
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is under {least}")
+        return number
+
+    return read
 
 
 def collect(args: argparse.Namespace) -> dict[str, dict[str, Any]]:

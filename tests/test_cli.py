@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import runpy
+import signal
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
+from fault_server import MODEL, Fault, FaultServer
 
 from datagen import errors
 from datagen.cli import COMMANDS, build_parser, main
@@ -52,6 +56,10 @@ def test_command_reference_is_current():
         (["solve", "--n", "0"], 2, "Use 1 or more"),
         (["run", "dmeo"], 2, "demo"),
         (["questions", "--recipe", "missing.toml"], 2, "missing.toml"),
+        (["preview", "--rows", "0"], 2, "--rows: 0 is under 1"),
+        (["preview", "--rows", "-1"], 2, "datagen preview --help"),
+        (["run", "demo", "--target-rows", "-5"], 2, "--target-rows: -5 is under 0"),
+        (["run", "demo", "--target-rows", "many"], 2, "invalid int value"),
         (["dedup"], 3, "datagen questions"),
         (["solve"], 3, "datagen dedup"),
         (["decontaminate"], 2, "--against"),
@@ -76,6 +84,23 @@ def test_mistakes_end_in_one_line_and_a_documented_code(arguments, code, says, t
     assert ended.returncode == code
     assert says in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1 and "Traceback" not in ended.stderr
+
+
+async def test_interrupted_preview_promises_nothing(tmp_path):
+    """A preview that is stopped says that nothing was kept, not that the same command goes on."""
+    async with FaultServer(faults=deque([Fault(delay=600.0)])).running() as server:
+        preview = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "datagen", "preview", "--engine", "server", "--base-url", server.url,
+            "--model", MODEL, cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        while not server.seen:
+            await asyncio.sleep(0.02)
+        preview.send_signal(signal.SIGINT)
+        said = await preview.stderr.readuntil(b"press Ctrl-C again")
+        preview.send_signal(signal.SIGINT)
+        said += await preview.stderr.read()
+    assert await preview.wait() == errors.Interrupted.exit_code
+    assert b"nothing was kept of the preview" in said and b"same command" not in said
 
 
 def test_dead_server_stops_with_its_address(tmp_path):
