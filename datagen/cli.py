@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import shlex
 import sys
@@ -59,6 +60,8 @@ from datagen.training.session import export as export_training
 from datagen.training.session import finetune as train
 
 DEFAULT_RUN = "runs/default"
+_UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+"""What the kernel says of a path that a user may not enter, or that names no file."""
 
 Flags = tuple[str, type, tuple[str, ...]]
 """A table of the recipe, its config, and which of its settings are flags here (none named: all)."""
@@ -573,6 +576,13 @@ def going_on(argv: Sequence[str], stopped: BudgetReached) -> str:
     return f"go on with: {shlex.join(['datagen', *flags, stopped.flag, f'{stopped.enough:.10g}'])}"
 
 
+def unreachable(error: OSError) -> InputError:
+    """The user's mistake behind an error about a path; any other error is raised again, as it is our machinery's."""
+    if error.errno not in _UNREACHABLE or error.filename is None:
+        raise error
+    return InputError(str(error.strerror), where=str(error.filename), hint="Check the path and its rights")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; a mistake of the user's ends in one line on stderr and the error's exit code."""
     try:
@@ -599,4 +609,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Interrupted.exit_code
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        mistake = unreachable(error)
+        say(f"datagen: {mistake}")
+        return mistake.exit_code
     return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from fault_server import MODEL, Fault, FaultServer
 
 from datagen import errors
-from datagen.cli import COMMANDS, build_parser, main
+from datagen.cli import COMMANDS, build_parser, main, unreachable
 
 SCREEN_LINES, SCREEN_COLUMNS = 50, 110
 
@@ -55,6 +57,7 @@ def test_command_reference_is_current():
         (["solve", "--n", "many"], 2, "--n"),
         (["solve", "--n", "0"], 2, "Use 1 or more"),
         (["run", "dmeo"], 2, "demo"),
+        (["run", "a" * 300], 3, "File name too long"),
         (["questions", "--recipe", "missing.toml"], 2, "missing.toml"),
         (["preview", "--rows", "0"], 2, "--rows: 0 is under 1"),
         (["preview", "--rows", "-1"], 2, "datagen preview --help"),
@@ -84,6 +87,39 @@ def test_mistakes_end_in_one_line_and_a_documented_code(arguments, code, says, t
     assert ended.returncode == code
     assert says in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1 and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "--run", "locked/run"],
+        ["dedup", "--run", "locked/run"],
+        ["run", "locked/mine.toml"],
+        ["questions", "--topics", "locked/mine.toml"],
+        ["compare", "locked/one", "locked/other"],
+        ["finetune", "locked/run", "--model", "demo-model"],
+    ],
+)
+def test_folder_that_may_not_be_entered_ends_in_one_line(arguments, tmp_path):
+    """A path within a folder that the user may not enter is named in one line, with the code of wrong inputs."""
+    (tmp_path / "locked").mkdir(mode=0)
+    rights = "-dac_override,-dac_read_search"  # with these, root may enter every folder
+    without = ["setpriv", "--bounding-set", rights, "--inh-caps", rights] if os.geteuid() == 0 else []
+    if without and (not shutil.which("setpriv") or subprocess.run([*without, "true"], check=False).returncode):
+        pytest.skip("root cannot give up its rights here")
+    command = [*without, sys.executable, "-m", "datagen", *arguments]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == errors.InputError.exit_code
+    assert "locked" in ended.stderr and "Permission denied. Check the path" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_errors_that_are_no_mistake_are_not_explained_away():
+    """A full disk that no message of ours covers, or an error about no path, stays the error that it is."""
+    for error in (OSError(errno.ENOSPC, "No space left", "here"), OSError(errno.EPERM, "Not permitted"), OSError("x")):
+        with pytest.raises(OSError) as caught:
+            unreachable(error)
+        assert caught.value is error
 
 
 async def test_interrupted_preview_promises_nothing(tmp_path):
