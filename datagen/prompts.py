@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ _SAMPLING: dict[str, tuple[type, ...]] = {
     "max_tokens": (int,),
     "stop": (list,),
 }
+_BOUNDS = {"temperature": (0.0, sys.float_info.max), "top_p": (0.0, 1.0), "max_tokens": (1, 2**31 - 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,16 @@ def _check_front(front: Mapping[str, Any], path: Path) -> None:
     texts = [*front.get("variables", []), *front.get("sampling", {}).get("stop", [])]
     if not all(isinstance(text, str) for text in texts):
         raise PromptError("variables and sampling.stop are lists of strings", where=str(path), hint="Correct them")
+    _check_bounds(front.get("sampling", {}), path)
+
+
+def _check_bounds(sampling: Mapping[str, Any], path: Path) -> None:
+    """PromptError for a value that no engine takes."""
+    for key, (low, high) in _BOUNDS.items():
+        value = sampling.get(key, low)
+        if not low <= value <= high:  # not a number is in no range either
+            least = f"{low:g} or more" + (", at most 1" if high == 1 else "")
+            raise PromptError(f"sampling.{key} = {value} is out of range", where=str(path), hint=f"Use {least}")
 
 
 def _check_table(table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]], prefix: str, path: Path) -> None:
@@ -167,6 +179,8 @@ def _turns(body: str, path: Path) -> tuple[tuple[str, str], ...]:
     turns = tuple((role, text.strip()) for role, text in zip(pieces[1::2], pieces[2::2], strict=True))
     if not turns or pieces[0].strip():
         raise PromptError("needs `## user` before its text", where=str(path), hint="See docs/prompts.md")
+    if empty := [role for role, text in turns if role == "user" and not text]:
+        raise PromptError(f"has an empty `## {empty[0]}`", where=str(path), hint="Write what is asked under it")
     return turns
 
 

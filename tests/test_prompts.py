@@ -257,6 +257,19 @@ def test_value_of_another_type_is_named(tmp_path, front, says):
         load_prompt("odd", [tmp_path], ("topic",))
 
 
+@pytest.mark.parametrize("line", ["temperature = -3", "temperature = nan", "temperature = inf", "top_p = 1.5",
+                                  "max_tokens = 0", "max_tokens = -5"])  # fmt: skip
+def test_sampling_out_of_range_is_named(tmp_path, line):
+    """A sampling value that no engine takes is refused as the prompt is read, with its key and value."""
+    says = complaint(tmp_path, f"+++\n[sampling]\n{line}\n+++\n## user\nhello\n")
+    assert f"sampling.{line} is out of range. Use" in says
+
+
+def test_empty_user_turn_is_refused(tmp_path):
+    """A prompt whose `## user` asks nothing is refused before the first request."""
+    assert "empty `## user`" in complaint(tmp_path, "+++\n+++\n## system\nBe brief.\n## user\n")
+
+
 @pytest.mark.parametrize("body", ["{{ topic.foo.bar }}", "{{ topic / 2 }}", "{% include 'other' %}"])
 def test_template_that_cannot_work_fails_at_loading(tmp_path, body):
     """A template that parses but cannot be rendered is refused before the first request."""
