@@ -22,6 +22,9 @@ Config = TypeVar("Config")
 IN_FLIGHT = 256
 """Items in flight where neither the user nor the engine says how many."""
 
+_INT32 = 2**31 - 1
+"""The most of a number that goes into compiled code."""
+
 
 def setting(
     default: Any,
@@ -125,7 +128,7 @@ class DedupConfig:
     """Near-duplicates: word shingles, MinHash LSH, verified by the exact Jaccard similarity."""
 
     threshold: float = setting(0.7, "Jaccard similarity of near-duplicates", at_least=0.05, at_most=1)
-    shingle: int = setting(3, "words in a shingle", at_least=1)
+    shingle: int = setting(3, "words in a shingle", at_least=1, at_most=_INT32)
     num_perm: int = setting(0, "permutations of a MinHash signature; 0: 130, or 252 for very many rows", at_least=0)
     exact: bool = setting(False, "drop equal texts only, as the paper did")
     flips: str = setting(
@@ -186,7 +189,7 @@ class DecontaminateConfig:
     field: str = setting("", "column of a benchmark's question (default: known names)")
     substrings: int = setting(3, "random substrings of each benchmark item", at_least=1)
     length: int = setting(50, "characters of a substring", at_least=1)
-    minimum: int = setting(20, "characters under which an item acts on nothing", at_least=1)
+    minimum: int = setting(20, "characters under which an item acts on nothing", at_least=1, at_most=_INT32)
     containment: float = setting(
         0.3, "share of an item's rare 5-grams at which a row overlaps it", at_least=0.01, at_most=1
     )
@@ -444,7 +447,7 @@ def _check_bounds(spec: dataclasses.Field[Any], value: Any, where: str) -> None:
     if low is not None and value is not None and value < low:
         raise UsageError(f"{spec.name} = {value} is under {low:g}", where=where, hint=f"Use {low:g} or more")
     if high is not None and value is not None and value > high:
-        raise UsageError(f"{spec.name} = {value} is over {high:g}", where=where, hint=f"Use {high:g} or less")
+        raise UsageError(f"{spec.name} = {value} is over {high:,}", where=where, hint=f"Use {high:,} or less")
 
 
 def shaping(config: Any) -> dict[str, Any]:

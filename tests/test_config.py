@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.config import EngineConfig, QuestionsConfig, SolveConfig, build, shaping
+from datagen.config import DecontaminateConfig, DedupConfig, EngineConfig, QuestionsConfig, SolveConfig, build, shaping
 from datagen.errors import UsageError
 from datagen.flags import Formatter, Parser, add_flags, collect
 from datagen.recipe import SHIPPED, TABLES, load_recipe, recipe_path, shipped
@@ -113,6 +113,13 @@ def test_out_of_bounds_is_refused(key, value):
     """A value out of its documented range is a UsageError that names the key, from a recipe as from a flag."""
     with pytest.raises(UsageError, match=key):
         build(SolveConfig, {}, {key: value})
+
+
+@pytest.mark.parametrize(("cls", "key"), [(DedupConfig, "shingle"), (DecontaminateConfig, "minimum")])
+def test_number_too_large_for_compiled_code_is_refused(cls, key):
+    """A number that the compiled code could not hold is a UsageError that says the most."""
+    with pytest.raises(UsageError, match=f"{key} = .* Use 2,147,483,647 or less"):
+        build(cls, {}, {key: 10**22})
 
 
 def test_step_engine_overrides_the_common_one(tmp_path):
