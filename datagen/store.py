@@ -136,7 +136,7 @@ class RunFolder:
     def update_manifest(self, **entries: Any) -> None:
         """Adds entries to run.json beside what this machine is; entries that are tables are merged key by key."""
         path = self.path / "run.json"
-        manifest = read_json(path, {}) | environment()
+        manifest = read_manifest(self.path) | environment()
         for key, value in entries.items():
             both = isinstance(value, Mapping) and isinstance(manifest.get(key), Mapping)
             manifest[key] = {**manifest[key], **value} if both else value
@@ -212,9 +212,13 @@ def finished_table(run: Path, stage: str) -> Path:
 
 
 def read_report(stage: Path) -> Report | None:
-    """A stage's report, None while it is not finished. Takes no lock."""
+    """A stage's report, None while it is not finished; InputError naming the file if it has other keys. No lock."""
     data = read_json(stage / "report.json")
-    return None if data is None else from_json(data, Report)
+    try:
+        return None if data is None else from_json(data, Report)
+    except (AttributeError, KeyError, TypeError) as error:
+        hint = "Another version may have written it: use that one, or run the stage again in a new folder"
+        raise InputError("is no report that can be read", where=str(stage / "report.json"), hint=hint) from error
 
 
 def read_reports(run: Path) -> tuple[Report, ...]:
@@ -223,8 +227,10 @@ def read_reports(run: Path) -> tuple[Report, ...]:
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
-    """run.json, empty if there is none. Takes no lock."""
-    manifest: dict[str, Any] = read_json(run / "run.json", {})
+    """run.json, empty if there is none; InputError naming it if it is no JSON object. Takes no lock."""
+    manifest = read_json(run / "run.json", {})
+    if not isinstance(manifest, dict):
+        raise InputError("holds no JSON object", where=str(run / "run.json"), hint="Restore or delete it")
     return manifest
 
 

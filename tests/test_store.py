@@ -175,3 +175,20 @@ def test_recipe_is_written_as_given(tmp_path):
     with RunFolder(tmp_path) as run:
         run.write_recipe("# datagen run x\n")
     assert (tmp_path / "recipe.toml").read_text() == "# datagen run x\n"
+
+
+@pytest.mark.parametrize("text", ['{"stage": "1-questions", "more": 1}', "[]", '{"stage": "1-questions"}'])
+def test_report_of_another_shape_is_named(tmp_path, text):
+    """A report with keys that this version does not know, or without those that it needs, is an InputError."""
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(InputError, match=r"report\.json: is no report that can be read"):
+        read_report(tmp_path)
+
+
+def test_manifest_of_another_shape_is_named(tmp_path):
+    """A run.json that holds no object is an InputError with its path, in reading as in adding to it."""
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(InputError, match=r"run\.json: holds no JSON object"):
+        read_manifest(tmp_path)
+    with pytest.raises(InputError, match=r"run\.json"), RunFolder(tmp_path) as run:
+        run.update_manifest(seed=1)
