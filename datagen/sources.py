@@ -6,7 +6,6 @@ columns in its own order, or an InputError of one line.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
 import re
@@ -27,7 +26,15 @@ from datagen.records import AGAIN, LINES, SUFFIXES, files_of, is_parquet, read_b
 from datagen.tables import write_frame
 
 REPORT = "report.json"
-_LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]")
+_LONE_SURROGATE = re.compile(rb"\\u(?<![^\\]\\\\u)[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+"""Half of a pair without the other; a second backslash before it makes it plain letters. Looking behind only after the
+first two characters lets the search go by them: ten times faster."""
+
+_WHOLE = 2**53
+"""From here on a float is not any integer."""
+
+_BEYOND = "Static("
+"""How an integer beyond 64 bits begins where Polars reads it among texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +136,47 @@ def _read_file(path: Path) -> pl.DataFrame:
     """The rows by the fast reader, else by one that knows what is wrong where; the fast one garbles lone surrogates."""
     if is_parquet(path):
         return read_parquet(path)
-    if path.name.endswith(LINES) and not _LONE_SURROGATE.search(data := read_bytes(path)):
-        with contextlib.suppress(pl.exceptions.PolarsError):
-            return pl.read_ndjson(data, infer_schema_length=None)
-    return _frame(list(read_objects(path)))
+    plain = path.name.endswith(LINES) and not _LONE_SURROGATE.search(data := read_bytes(path))
+    rows = _of_lines(data) if plain else None
+    return _frame(list(read_objects(path))) if rows is None else rows
+
+
+def _of_lines(data: bytes) -> pl.DataFrame | None:
+    """The rows of JSON lines, with types that hold every value as it is; None where there are none.
+
+    Polars turns numbers and objects among texts into text that is not always JSON. Among categories it refuses them,
+    in the same time, so texts are read as categories first.
+    """
+    try:
+        kinds = pl.scan_ndjson(data, infer_schema_length=None).collect_schema()
+        rows = pl.read_ndjson(data, schema={name: _strict(kind) for name, kind in kinds.items()}).cast(kinds)
+    except pl.exceptions.PolarsError:
+        return None
+    return rows if all(map(_exact, rows.iter_columns())) else None
+
+
+def _strict(kind: pl.DataType) -> pl.DataType:
+    """The type with categories for its texts."""
+    match kind:
+        case pl.Struct():
+            return pl.Struct({field.name: _strict(field.dtype) for field in kind.fields})  # type: ignore[arg-type]  # an instance of a struct has instances as fields
+        case pl.List():
+            return pl.List(_strict(kind.inner))  # type: ignore[arg-type]  # as above
+    return pl.Categorical() if kind == pl.String else kind
+
+
+def _exact(values: pl.Series) -> bool:
+    """Whether no float may stand for another integer, and no text for one beyond 64 bits, as Polars reads those."""
+    match values.dtype:
+        case pl.Struct():
+            return all(map(_exact, values.struct.unnest().iter_columns()))
+        case pl.List():
+            return _exact(values.explode())
+        case pl.Float64():
+            return not (values.abs() >= _WHOLE).any()
+        case pl.String():
+            return not values.str.starts_with(_BEYOND).any()
+    return True
 
 
 def _frame(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -141,11 +185,41 @@ def _frame(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
-    """A column of the values' one type; of JSON text where they have none."""
+    """A column of the one type that holds all values as they are; of JSON text where there is none."""
+    for column in (made(values) for made in (_by_lines, _by_objects)):
+        if column is not None:
+            return column.alias(_encodable(name))
+    return _series_of_text(pl.Series(_encodable(name), values, dtype=pl.Object))
+
+
+def _by_lines(values: list[Any]) -> pl.Series | None:
+    """The values as the fast reader takes them, so that both give the same types."""
+    lines = [_encodable(json.dumps({"value": value}, ensure_ascii=False)) for value in values]
+    rows = _of_lines("\n".join(lines).encode())
+    given = (json.loads(line)["value"] for line in lines)
+    return rows["value"] if rows is not None and all(map(_same, rows["value"].to_list(), given)) else None
+
+
+def _by_objects(values: list[Any]) -> pl.Series | None:
+    """The values by Polars, which also knows those that JSON has no words for (NaN), but fits all to the first."""
     try:
-        return pl.Series(name, values, strict=True)
+        column = pl.Series(values, strict=True)
     except (TypeError, OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError):
-        return _series_of_text(pl.Series(name, values, dtype=pl.Object))
+        return None
+    return column if all(map(_same, column.to_list(), values)) else None
+
+
+def _same(found: Any, given: Any) -> bool:
+    """Whether a column holds the value that was given; a key that was missing is null in it."""
+    match given:
+        case dict():
+            held = isinstance(found, dict) and given.keys() <= found.keys()
+            return held and all(_same(value, given.get(name)) for name, value in found.items())
+        case list():
+            return isinstance(found, list) and len(found) == len(given) and all(map(_same, found, given))
+        case bool() | str() | None:
+            return type(found) is type(given) and bool(found == given)
+    return type(found) in (int, float) and (found == given or (found != found and given != given))  # NaN is not itself
 
 
 def _series_of_text(values: pl.Series) -> pl.Series:
@@ -155,8 +229,12 @@ def _series_of_text(values: pl.Series) -> pl.Series:
 def _as_text(value: Any) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # UTF-8 has no lone surrogates
+    return _encodable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _encodable(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which UTF-8 has no bytes for."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 # -- the Hub ----------------------------------------------------------------------------------------------------------

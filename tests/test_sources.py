@@ -102,6 +102,92 @@ def test_what_was_written_as_json_is_what_is_read(tmp_path_factory, records: lis
     assert read(path).to_dicts() == records
 
 
+def test_json_keeps_nested_values_that_the_first_row_has_no_room_for(tmp_path: Path) -> None:
+    """Numbers, keys and lists that only later rows have stay as they are, in a JSON array as in JSON lines."""
+    records = [
+        {"question": "a", "scores": [1, 0], "args": {}, "grid": [[]]},
+        {"question": "b", "scores": [0.25, 0.75], "args": {"text": "abc"}, "grid": [["a"]]},
+    ]
+    for name in ("set.json", "set.jsonl"):
+        rows = read(write(tmp_path / name, records))
+        assert rows["scores"].to_list() == [[1.0, 0.0], [0.25, 0.75]]
+        assert rows["args"].to_list() == [{"text": None}, {"text": "abc"}]
+        assert rows["grid"].to_list() == [[[]], [["a"]]]
+
+
+@pytest.mark.parametrize("text", ["\U0001f600", "\ud83d", "C:\\ud83d"])
+def test_an_escape_changes_no_other_column(tmp_path: Path, text: str) -> None:
+    """A whole pair, half of one or what looks like it in one row: the others are read as without it."""
+    call = {"role": "assistant", "content": "", "name": "f", "calls": [{"n": 1}]}
+    records = [
+        {"question": text, "messages": [{"role": "user", "content": "x"}], "n": 1},
+        {"question": "b", "messages": [call], "n": 0.5},
+    ]
+    path = tmp_path / "set.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    rows = read(path)
+    assert rows["question"].to_list() == [text.replace("\ud83d", "\ufffd"), "b"]
+    assert rows["messages"].to_list()[1] == [call]
+    assert rows["messages"].to_list()[0] == [{"role": "user", "content": "x", "name": None, "calls": None}]
+    assert rows["n"].to_list() == [1.0, 0.5]
+
+
+def test_half_a_pair_in_a_columns_name_is_replaced(tmp_path: Path) -> None:
+    """A name that UTF-8 has no bytes for is no traceback."""
+    path = tmp_path / "set.jsonl"
+    path.write_text('{"question": "a", "x\\ud83d": 1}\n')
+    assert read(path)["x\ufffd"].to_list() == [1]
+
+
+def test_numbers_that_are_none_are_numbers_in_lists_too(tmp_path: Path) -> None:
+    """NaN and infinities, which Python writes into JSON, keep a column one of numbers."""
+    records = [{"question": "a", "logprobs": [-1.5, float("-inf")]}]
+    assert read(write(tmp_path / "set.jsonl", records))["logprobs"].to_list() == [[-1.5, float("-inf")]]
+
+
+few = st.sampled_from("abc")
+leaves = (
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, allow_infinity=False, width=16)
+    | st.sampled_from(["", "x", "1", "true", '"', "\\ud83d", "[1]", 2**53 + 1, 2**64, 2**80, 1e300])
+)  # fmt: skip
+values = st.recursive(
+    leaves, lambda one: st.lists(one, max_size=3) | st.dictionaries(few, one, max_size=3), max_leaves=5
+)
+
+
+def holds(found: Any, given: Any) -> bool:
+    """Whether two values are equal, bool and number told apart, a missing key being null."""
+    if isinstance(found, dict) and isinstance(given, dict):
+        return all(holds(found.get(name), given.get(name)) for name in {*found, *given})
+    if isinstance(found, list) and isinstance(given, list):
+        return len(found) == len(given) and all(map(holds, found, given))
+    return isinstance(found, bool) == isinstance(given, bool) and found == given
+
+
+@given(st.lists(st.dictionaries(few, values, max_size=2), min_size=1, max_size=4), st.booleans(), st.booleans())
+def test_no_value_of_json_is_lost(tmp_path_factory, records: list[dict[str, Any]], emoji: bool, escaped: bool) -> None:
+    """Any column comes back as it was or as JSON text of it, from an array and from lines, with an emoji or without."""
+    folder = tmp_path_factory.mktemp("any")
+    given = [{**record, "question": "\U0001f600" if emoji else "x"} for record in records]
+    texts = [json.dumps(record, ensure_ascii=escaped) for record in given]
+    (folder / "set.json").write_text(f"[{','.join(texts)}]", encoding="utf-8")
+    (folder / "set.jsonl").write_text("\n".join(texts), encoding="utf-8")
+    for name in ("set.json", "set.jsonl"):
+        for column in (rows := read(folder / name)).iter_columns():
+            wanted = [record.get(column.name) for record in given]
+            found = column.to_list()
+            if not all(map(holds, found, wanted)):
+                assert column.dtype == pl.String, (name, found)
+                text = [value if value is None or isinstance(value, str) else json.dumps(value) for value in wanted]
+                assert all(map(holds, map(loaded, found, wanted), map(loaded, text, wanted))), (name, found)
+        assert len(rows) == len(given)
+
+
+def loaded(text: str | None, given: Any) -> Any:
+    """What a column of JSON text holds of a value: texts stand in it as they are."""
+    return text if text is None or isinstance(given, str) else json.loads(text)
+
+
 @pytest.mark.parametrize(
     ("text", "name", "says"),
     [
@@ -111,6 +197,7 @@ def test_what_was_written_as_json_is_what_is_read(tmp_path_factory, records: lis
         (gzip.compress(b'{"question": "a"}\n' * 99, mtime=0)[:-9], "a.jsonl.gz", "cannot be read"),
         (b'{"question": "\xff"}\n', "a.jsonl", "is not UTF-8"),
         (b"[1, 2]", "a.json", "something else than JSON objects"),
+        (b'{"question": "a"}\n[1]', "a.jsonl", "line 2: holds something else"),
         (b'3\n{"question": "a"}', "a.jsonl", "line 1: holds something else"),
         (b"", "a.jsonl", "holds no rows"),
         (b"[]", "a.json", "holds no rows"),
