@@ -26,7 +26,7 @@ from datagen.recipe import Recipe
 from datagen.sets import BenchmarkItem
 from datagen.sources import HubTable, Output, output
 from datagen.stages import execution
-from datagen.standalone import Table
+from datagen.standalone import Table, beside_ours
 from datagen.store import Report, RunFolder
 from datagen.verification import Decontaminated, Verifier, decontaminated, judging, load_items, marks, used_engines
 
@@ -180,13 +180,13 @@ def _write(out: Output, rows: pl.DataFrame, found: Decontaminated, mark: bool) -
     gone = dropped["source_id"].cast(pl.Int64)
     if mark:
         numbers = pl.DataFrame({"id": pl.int_range(len(rows), eager=True)})
-        out.table("kept", rows.with_columns(marks(numbers, dropped)))
+        column = marks(numbers, dropped)
+        out.table("kept", beside_ours(rows, (column.name,)).with_columns(column))
     else:
         about = dropped.drop("text").with_columns(row=gone, source_id=_names(rows).gather(gone))
-        taken = {name: f"input.{name}" for name in rows.columns if name in about.columns}
         stays = pl.Series([True]).new_from_index(0, len(rows)).scatter(gone, False)
         out.table("kept", rows.filter(stays))
-        out.table("dropped", pl.concat([about, rows[gone].rename(taken)], how="horizontal"))
+        out.table("dropped", pl.concat([about, beside_ours(rows[gone], about.columns)], how="horizontal"))
     places = found.hits["source_id"].cast(pl.Int64)
     out.table("hits", found.hits.with_columns(source_id=_names(rows).gather(places), row=places))
     out.table("coverage", found.coverage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ DEDUP = "datagen dedup"
 BINS = 10
 
 ABOUT = ("source_id", "row", "reason", "kept_id", "kept_row", "jaccard")
-"""The first columns of removed.parquet; those of the input follow, `input.NAME` where a name is taken."""
+"""The first columns of removed.parquet; those of the input follow, under the names that `beside_ours` gives them."""
 
 CLUSTERS = {
     "kept_id": pl.String, "kept_row": pl.Int64, "size": pl.Int64, "ids": pl.List(pl.String), "rows": pl.List(pl.Int64),
@@ -129,11 +129,26 @@ def _index(index: KeptIndex, ids: pl.Series, before: int) -> KeptIndex:
 
 
 def _write(out: Output, rows: pl.DataFrame, removed: pl.DataFrame) -> None:
-    taken = {name: f"input.{name}" for name in rows.columns if name in ABOUT}
     stays = pl.Series([True]).new_from_index(0, len(rows)).scatter(removed["row"], False)
     out.table("kept", rows.filter(stays))
-    out.table("removed", pl.concat([removed, rows[removed["row"]].rename(taken)], how="horizontal"))
+    out.table("removed", pl.concat([removed, beside_ours(rows[removed["row"]], ABOUT)], how="horizontal"))
     out.table("clusters", clusters(removed))
+
+
+def beside_ours(rows: pl.DataFrame, ours: Sequence[str]) -> pl.DataFrame:
+    """A table's rows, to stand beside the columns that are `ours`: NAME is `input.NAME` where it is one of them.
+
+    Where the table has that column too, as results of results do, `input.` is repeated until the name is free.
+    """
+    taken, renamed = {*ours, *rows.columns}, {}
+    for name in rows.columns:
+        if name in ours:
+            renamed[name] = _free(f"input.{name}", taken)
+    return rows.rename(renamed)
+
+
+def _free(name: str, taken: Set[str]) -> str:
+    return name if name not in taken else _free(f"input.{name}", taken)
 
 
 def clusters(removed: pl.DataFrame) -> pl.DataFrame:

@@ -91,6 +91,26 @@ def test_mark_drops_nothing(table: str, bench: str, tmp_path: Path) -> None:
     assert not (tmp_path / "out/dropped.parquet").exists()
 
 
+def test_marks_against_another_benchmark_stay(table: str, bench: str, tmp_path: Path) -> None:
+    """A marked set that is marked again has both: what it came with is input.contamination, then input.input."""
+    other = lines(tmp_path / "other.jsonl", [{"task_id": "stars", "question": "Reverse the words of a long sentence."}])
+    run(table, "--against", bench, "--mark", "--out", str(tmp_path / "once"))
+    run(str(tmp_path / "once/kept.parquet"), "--against", other, "--mark", "--out", str(tmp_path / "twice"))
+    run(str(tmp_path / "twice/kept.parquet"), "--against", bench, "--mark", "--out", str(tmp_path / "thrice"))
+    once, thrice = (pl.read_parquet(tmp_path / name / "kept.parquet") for name in ("once", "thrice"))
+    marks = once["contamination"].to_list()
+    assert marks[0] and thrice["contamination"].to_list() == marks == thrice["input.contamination"].to_list()
+    assert thrice["input.input.contamination"].to_list() == [None] * 3
+
+
+def test_dropped_rows_keep_columns_of_taken_names(bench: str, tmp_path: Path) -> None:
+    """A column called as one of dropped.parquet, and one called as that would then be, are both there."""
+    rows = [{"question": VERBATIM, "solution": "pass", "reason": "mine", "input.reason": "theirs"}]
+    run(lines(tmp_path / "rows.jsonl", rows), "--against", bench)
+    dropped = pl.read_parquet(tmp_path / "rows-decontaminated/dropped.parquet")
+    assert dropped.select("reason", "input.input.reason", "input.reason").rows() == [("contaminated", "mine", "theirs")]
+
+
 @pytest.mark.parametrize("mark", [(), ("--mark",)])
 def test_fail_on_contamination_has_its_exit_code(table: str, bench: str, tmp_path: Path, mark: tuple[str, ...]) -> None:
     """With --fail-on-contamination a table that overlaps ends with exit code 12, marked or dropped, with its results

@@ -54,6 +54,15 @@ def test_each_removed_row_says_why(tmp_path: Path) -> None:
     assert removed["jaccard"].to_list() == [pytest.approx(35 / 41), None, 1.0, pytest.approx(35 / 41)]
 
 
+def test_what_was_removed_can_be_deduplicated_again(tmp_path: Path) -> None:
+    """The results of results: a column whose name is taken gets the next free one, the others keep theirs."""
+    rows = ROWS[[0, 2]].with_columns(pl.Series("input.reason", ["x", "y"]), pl.Series("kept_row", [3, 4]))
+    _, tables = deduplicated(rows, tmp_path)
+    removed = tables["removed"]
+    assert removed.columns[-6:] == ["input.input.reason", "prompt", "tags", "id", "input.reason", "input.kept_row"]
+    assert removed.select(r"^input\..*$").rows() == [("c", "y", 4)]
+
+
 def test_clusters_list_what_a_kept_row_stands_for(tmp_path: Path) -> None:
     """The largest cluster is first; rows are named by id and by place."""
     _, tables = deduplicated(ROWS, tmp_path)
