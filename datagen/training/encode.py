@@ -63,24 +63,34 @@ class Encoder:
     def encode(self, pair: Pair) -> Example:
         """The tokens of prompt and completion together, as the tokenizer cuts the whole text.
 
-        Where the prompt ends within a token, that token is read, not learnt. The last token is one that ends an answer.
+        Where a template's prompt ends within a token, that token is read, not learnt; plain text is cut in two there.
+        The last token is one that ends an answer.
         """
         prompt, whole = self._texts(pair)
-        special = self._chat.template is None or not pair.messages
-        encoded = self.tokenizer(whole, add_special_tokens=special, return_offsets_mapping=True)
+        plain = self._chat.template is None or not pair.messages
+        encoded = self.tokenizer(whole, add_special_tokens=plain, return_offsets_mapping=True)
         tokens, offsets = encoded["input_ids"], encoded["offset_mapping"]
         start = next((i for i, (begin, end) in enumerate(offsets) if begin >= len(prompt) and end > begin), len(tokens))
         inside = any(begin < len(prompt) < end for begin, end in offsets[:start])
+        if plain and pair.messages:
+            tokens, start, inside = self._as_sent(prompt, whole, tokens, start)
         tokens = self._ended(tokens, start)
         return Example(pair.id, tuple(tokens), 0 if self._everything or not pair.messages else start, inside)
 
+    def _as_sent(self, prompt: str, whole: str, tokens: list[int], start: int) -> tuple[list[int], int, bool]:
+        """Plain text whose prompt has the tokens that engines send, also where a blank line would change its last."""
+        sent: list[int] = self.tokenizer.encode(prompt)
+        if tokens[:start] != sent:
+            tokens = sent + self.tokenizer.encode(whole[len(prompt) :], add_special_tokens=False)
+        return tokens, len(sent), False
+
     def _texts(self, pair: Pair) -> tuple[str, str]:
-        """The prompt as it stands at inference, and prompt and completion."""
+        """The prompt as it stands at inference, and prompt and completion: in plain text, after a blank line."""
         if not pair.messages:
             return "", pair.completion
         if self._chat.template is None:
-            prompt = plain_text(pair.messages) + "\n\n"
-            return prompt, prompt + pair.completion
+            prompt = plain_text(pair.messages)
+            return prompt, f"{prompt}\n\n{pair.completion}"
         prompt = self._chat.render(pair.messages, open_end=True)
         whole = self._chat.render([*pair.messages, Message("assistant", pair.completion)], open_end=False)
         return prompt, whole if whole.startswith(prompt) else prompt + pair.completion

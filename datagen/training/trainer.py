@@ -51,7 +51,7 @@ class Work:
     seed: int
     padding: int
     template: str = ""
-    """The chat template that the rows were rendered with, saved with the model; "" leaves the base model's."""
+    """The chat template that the rows were rendered with, saved with the model; "": plain text, saved without one."""
 
 
 def train(work: Work, say: Say) -> None:
@@ -110,7 +110,7 @@ def _trainer(work: Work) -> Any:
     config = work.config
     tokenizer = AutoTokenizer.from_pretrained(work.model, trust_remote_code=config.trust_remote_code)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(work.padding)
-    tokenizer.chat_template = work.template or tokenizer.chat_template
+    tokenizer.chat_template = work.template or None
     arguments = SFTConfig(**_arguments(work))  # before the model: ZeRO-3 has to know before weights are made
     if config.distributed == "single":
         arguments._n_gpu = 1  # else transformers takes every GPU it sees, by DataParallel

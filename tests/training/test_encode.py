@@ -80,11 +80,19 @@ def test_a_prompt_that_ends_within_a_token_is_noticed(tiny):
     assert not encoder.encode(asked("add", " 1")).inside
 
 
-def test_plain_text_models_read_the_prompt_and_a_blank_line(tiny):
-    """Without a chat template the prompt is the contents and a blank line, as the pipeline asks base models."""
-    encoder = open_encoder(tiny, "none", everything=False)
-    example = encoder.encode(asked("add", "x"))
-    assert encoder.tokenizer.decode(example.tokens[: example.start], skip_special_tokens=True).endswith("add\n\n")
+@settings(deadline=None, max_examples=60)
+@given(TEXT, TEXT)
+def test_a_plain_prompt_has_the_tokens_that_the_engine_would_send(encoder, question, answer):
+    """For any texts, without a template the engine's tokens are read; a blank line and the answer are learnt."""
+    from datagen.engines.chat import open_chat
+    from datagen.models import Request
+
+    pair = asked(question, answer)
+    example = Encoder(encoder.tokenizer, "none", []).encode(pair)
+    sent, _ = open_chat(encoder.tokenizer, "none", "m").encode(Request(pair.messages))
+    assert list(example.tokens[: example.start]) == sent
+    assert encoder.tokenizer.decode(example.tokens[example.start : -1]) == f"\n\n{answer}"
+    assert not example.inside
 
 
 def test_with_loss_on_all_the_prompt_is_learnt_too(tiny):

@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 
 from datagen.cli import main
 from datagen.errors import InputError, MissingDependency, SettingsChanged, UsageError
+from datagen.evaluation.style import has_template
 from datagen.licenses import training_conflict
 from datagen.training.encode import encode_all, open_encoder
 from datagen.training.rows import read_source
@@ -152,6 +153,12 @@ def test_a_given_template_is_saved_with_the_model(command, tmp_path):
     assert main(command(tmp_path / "out", "--chat-template", str(template), "--max-steps", "1")) == 0
     saved = AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
     assert saved.chat_template == template.read_text()
+
+
+def test_a_model_that_learnt_plain_text_is_saved_without_a_template(command, tmp_path):
+    """`--chat-template none`: engines and evaluations do not ask in a chat what was never trained in one."""
+    assert main(command(tmp_path / "out", "--chat-template", "none", "--max-steps", "1")) == 0
+    assert not has_template(tmp_path / "out" / "model")
 
 
 def test_no_model_is_an_error_that_says_so(table, capsys):
