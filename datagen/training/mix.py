@@ -42,7 +42,10 @@ class Schedule:
 
 
 def schedule(config: FinetuneConfig, sequences: int, processes: int) -> Schedule:
-    """The steps for so many sequences (of all epochs); UsageError where a step cannot be shared out evenly."""
+    """The steps for so many sequences (of all epochs); UsageError where a step cannot be shared out evenly.
+
+    The first step of a warm-up has learning rate 0: at least one step comes after it, else nothing would be trained.
+    """
     batch = max(1, config.batch_tokens // config.length) if config.batch_tokens else config.batch
     share = config.micro_batch * processes
     if batch % share:
@@ -52,4 +55,4 @@ def schedule(config: FinetuneConfig, sequences: int, processes: int) -> Schedule
         )
     steps = config.max_steps or max(1, math.ceil(sequences / batch))
     warm_up = round(config.warm_up * steps) if config.warm_up < 1 else round(config.warm_up)
-    return Schedule(steps, batch, min(warm_up, steps), batch // share)
+    return Schedule(steps, batch, min(warm_up, steps - 1), batch // share)

@@ -59,6 +59,21 @@ def check(examples: Sequence[Example], encoder: Encoder, config: FinetuneConfig)
     return tuple(told)
 
 
+def hurried(planned: Schedule, sequences: int, config: FinetuneConfig) -> tuple[str, ...]:
+    """What the user should know about a schedule too large for `sequences`, those of an epoch."""
+    told, steps = [], planned.steps
+    if 2 * planned.warm_up > steps:
+        told.append(f"{planned.warm_up:,} of {steps:,} steps are warm-up: give a smaller --warm-up, or more rows")
+    asked, read = sequences * config.epochs, steps * planned.batch
+    if not config.max_steps and read > 1.2 * asked:
+        flag = "--batch-tokens" if config.batch_tokens else "--batch"
+        told.append(
+            f"the last step is filled up: {read:,} sequences are read where --epochs {config.epochs} are {asked:,}: "
+            f"give a smaller {flag}"
+        )
+    return tuple(told)
+
+
 def marked(example: Example, encoder: Encoder, *, colour: bool) -> str:
     """The example as text, with what is learnt in green, or between ⟦ and ⟧ where there is no colour."""
     read = encoder.tokenizer.decode(example.tokens[: example.start])

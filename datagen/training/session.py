@@ -35,7 +35,7 @@ from datagen.training.card import TuneFacts, model_card
 from datagen.training.encode import Encoded, Encoder, Example, encode_all, open_encoder, padding_token
 from datagen.training.exports import chats, export_config
 from datagen.training.mix import drawn, rehearsal_tokens, schedule
-from datagen.training.preflight import Preflight, check, shown
+from datagen.training.preflight import Preflight, check, hurried, shown
 from datagen.training.rows import Load, Source, read_source, rehearsals
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _planned(
         device=device,
         gpu_hours=None if seconds is None else seconds / 3600,
         how=f"{how}, {processes} process{'es' * (processes > 1)}",
-        warnings=told,
+        warnings=(*told, *hurried(planned.schedule, planned.sequences_per_epoch, config)),
     )
     return Prepared(base, encoder, source, examples, found, planned, how, processes, gpus)
 

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from datagen.cli import main
@@ -62,6 +64,23 @@ def test_a_dry_run_shows_a_row_with_its_mask_and_writes_nothing(command, tmp_pat
     assert "over-length" in shown
     assert "GiB a device" in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_a_preset_too_large_for_the_rows_is_said(command, tmp_path, capsys):
+    """Before anything is spent: the last step is filled up, and most steps are warm-up."""
+    assert main(command(tmp_path / "out", "--batch", "64", "--warm-up", "15", "--epochs", "9", "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "3 of 4 steps are warm-up" in shown
+    assert "256 sequences are read where --epochs 9 are 198" in shown
+    assert main(command(tmp_path / "out", "--dry-run")) == 0
+    assert "note: " not in capsys.readouterr().out
+
+
+def test_a_small_set_is_trained_on_with_a_long_warm_up(command, tiny, tmp_path):
+    """One step in all, with a warm-up of fifteen: the weights are not those of the base model."""
+    assert main(command(tmp_path / "out", "--batch", "64", "--warm-up", "15", "--epochs", "1")) == 0
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny, tmp_path / "out" / "model"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_finished_folder_holds_model_card_report_and_settings(tuned):

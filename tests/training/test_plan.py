@@ -77,6 +77,13 @@ def test_a_batch_in_tokens_is_so_many_sequences():
     assert (made.batch, made.steps, made.warm_up) == (128, 10, 1)
 
 
+@pytest.mark.parametrize("sequences", [1, 512, 513, 100_000])
+def test_a_step_comes_after_any_warm_up(sequences):
+    """A warm-up begins at learning rate 0: over all steps of a small set, it would train nothing."""
+    made = schedule(replace(TINY, batch=512, warm_up=15, epochs=1), sequences, 1)
+    assert made.warm_up == min(15, made.steps - 1)
+
+
 @given(LENGTHS, st.integers(0, 200), st.integers(0, 5))
 def test_drawn_rows_come_as_near_to_the_tokens_as_whole_rows_can(lengths, tokens, seed):
     """One row fewer or one more would not come nearer, unless the table is used up."""
