@@ -15,7 +15,7 @@
     ├── ContaminationFound      12   rows overlap a benchmark, or may, and --fail-on-contamination was given
     ├── ClusterUnavailable      13   a Ray cluster does not answer, or lost what it worked on
     ├── BudgetReached           14   --max-tokens-total, --max-hours or --max-cost is spent; what was finished is kept
-    └── TrainingFailed          15   the processes that train ended without a model
+    └── TrainingFailed          15   the processes that train ended without a model, or with one that diverged
 
     RequestFailed                    one request to an engine failed; never leaves the pipeline
     Interrupted                130   Ctrl-C; what was finished is kept
@@ -131,7 +131,7 @@ class BudgetReached(DatagenError):
 
 
 class TrainingFailed(DatagenError):
-    """The processes that train ended without a model."""
+    """The processes that train ended without a model, or with one that diverged."""
 
     exit_code = 15
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datagen.errors import StorageError
+from datagen.errors import StorageError, TrainingFailed
 
 ANSWER_TOKENS = 64
 
@@ -20,8 +20,9 @@ class Saved:
 
 
 def check_saved(folder: Path, parameters: int, prompt: Sequence[int], *, trust: bool = False) -> Saved:
-    """Loads the model and asks it once; StorageError if weights are missing, too many or not finite.
+    """Loads the model and asks it once; StorageError if weights are missing or too many, TrainingFailed if not finite.
 
+    `prompt` holds at least one token.
     ZeRO-3 saved under a wrong setting leaves files of kilobytes that load without a word: counting finds that.
     """
     import torch
@@ -37,12 +38,13 @@ def check_saved(folder: Path, parameters: int, prompt: Sequence[int], *, trust: 
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     if wrong:
         raise _broken(folder, f"{len(wrong)} weights are missing or strange, like {wrong[0]}")
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+        hint = "Lower --learning-rate, with another --out"
+        raise TrainingFailed("the training diverged: some weights are not finite", where=str(folder), hint=hint)
     if model.num_parameters() != parameters:
         raise _broken(folder, f"{model.num_parameters():,} weights instead of {parameters:,}")
-    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
-        raise _broken(folder, "some weights are not finite: the training diverged, lower --learning-rate")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    ids = torch.tensor([list(prompt) or [tokenizer.eos_token_id]])
+    ids = torch.tensor([list(prompt)])
     with torch.inference_mode():
         output = model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=ANSWER_TOKENS, do_sample=False

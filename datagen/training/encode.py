@@ -17,12 +17,16 @@ from datagen.training.rows import Pair
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Token ids of one row; those from `start` on are learnt. `inside`: the prompt ended within a token."""
+    """Token ids of one row; those from `start` on are learnt. `inside`: the prompt ended within a token.
+
+    The first `prompt` tokens stand before the answer, also where they are learnt.
+    """
 
     id: str
     tokens: tuple[int, ...]
     start: int
     inside: bool = False
+    prompt: int = 0
 
     @property
     def learnt(self) -> int:
@@ -75,7 +79,8 @@ class Encoder:
         if plain and pair.messages:
             tokens, start, inside = self._as_sent(prompt, whole, tokens, start)
         tokens = self._ended(tokens, start)
-        return Example(pair.id, tuple(tokens), 0 if self._everything or not pair.messages else start, inside)
+        learnt = 0 if self._everything or not pair.messages else start
+        return Example(pair.id, tuple(tokens), learnt, inside, start)
 
     def _as_sent(self, prompt: str, whole: str, tokens: list[int], start: int) -> tuple[list[int], int, bool]:
         """Plain text whose prompt has the tokens that engines send, also where a blank line would change its last."""
@@ -136,12 +141,15 @@ def encode_all(pairs: Sequence[Pair], encoder: Encoder, length: int) -> Encoded:
     return Encoded(tuple(examples), tuple(dropped))
 
 
-def padding_token(tokenizer: Any, ends: frozenset[int]) -> int:
+def padding_token(tokenizer: Any, ends: frozenset[int], vocabulary: int) -> int:
     """A token to fill up batches with that ends no answer; one that does only where the tokenizer has no other.
+
+    Only a token below `vocabulary` has an embedding, without which a saved model cannot be loaded.
 
     Filled-up places are masked by position, so that a shared token costs nothing here; other trainers mask by id.
     """
     named = [tokenizer.pad_token_id, tokenizer.unk_token_id]
     known = tokenizer.get_vocab()
     named += [known.get(name) for name in ("<pad>", "<|pad|>", "<PAD>", "<|finetune_right_pad_id|>", "<|endoftext|>")]
-    return next((int(token) for token in named if token is not None and token not in ends), int(min(ends)))
+    good = (int(token) for token in named if token is not None and token not in ends and token < vocabulary)
+    return next(good, int(min(ends)))

@@ -38,16 +38,23 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def parameters_of(folder: Path, *, trust: bool = False) -> int:
-    """How many weights a model has, counted on a model without any memory."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many weights a model has, and how many token ids it has embeddings for."""
+
+    parameters: int
+    vocabulary: int
+
+
+def size_of(folder: Path, *, trust: bool = False) -> Size:
+    """The size of the model in a folder, counted on a model without any memory."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
-    count: int = model.num_parameters()
-    return count
+    return Size(model.num_parameters(), model.get_input_embeddings().weight.shape[0])
 
 
 _STATES = {"adamw": 2.0, "adamw-8bit": 0.5, "adafactor": 0.01, "muon": 1.0}

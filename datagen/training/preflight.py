@@ -10,7 +10,7 @@ from datagen.config import FinetuneConfig
 from datagen.errors import InputError
 from datagen.models import Drop
 from datagen.training.encode import Encoder, Example, padding_token
-from datagen.training.estimate import Memory
+from datagen.training.estimate import Memory, Size
 from datagen.training.mix import Schedule
 
 _READ, _LEARNT, _PLAIN = "\x1b[2m", "\x1b[32m", "\x1b[0m"
@@ -36,7 +36,7 @@ class Preflight:
     warnings: tuple[str, ...] = ()
 
 
-def check(examples: Sequence[Example], encoder: Encoder, config: FinetuneConfig) -> tuple[str, ...]:
+def check(examples: Sequence[Example], encoder: Encoder, config: FinetuneConfig, size: Size) -> tuple[str, ...]:
     """What the user should know about the rows; InputError where training on them would teach nothing.
 
     Every example learns at least one token and ends, inside what is learnt, with a token that ends an answer.
@@ -54,9 +54,20 @@ def check(examples: Sequence[Example], encoder: Encoder, config: FinetuneConfig)
             f"{inside:,} prompts end within a token (that token is read, not learnt): "
             "a template that ends in a space or a letter does this"
         )
-    if padding_token(encoder.tokenizer, encoder.ends) in encoder.ends:
+    if padding_token(encoder.tokenizer, encoder.ends, size.vocabulary) in encoder.ends:
         told.append("the tokenizer has no token for padding but the end's; places are masked here, other trainers err")
     return tuple(told)
+
+
+def fitting(examples: Sequence[Example], size: Size, model: str) -> None:
+    """InputError where a row has a token that the model has no embedding for."""
+    largest = max(examples, key=lambda example: max(example.tokens))
+    if max(largest.tokens) >= size.vocabulary:
+        raise InputError(
+            f"row {largest.id} has the token {max(largest.tokens):,}, but the model has {size.vocabulary:,} embeddings",
+            where=model,
+            hint="Take the tokenizer that the model was made with, or resize its embeddings",
+        )
 
 
 def hurried(planned: Schedule, sequences: int, config: FinetuneConfig) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ import tomli_w
 from datagen import __version__
 from datagen.config import FinetuneConfig, RunConfig, shaping
 from datagen.engines.weights import fetch
-from datagen.errors import Interrupted, MissingDependency, TrainingFailed, UsageError
+from datagen.errors import Interrupted, MissingDependency, StorageError, TrainingFailed, UsageError
 from datagen.files import read_json, write_json, write_whole
 from datagen.licenses import training_conflict
 from datagen.models import Drop, Say, content_id
@@ -33,9 +33,10 @@ from datagen.store import RunFolder, environment
 from datagen.training import launch
 from datagen.training.card import TuneFacts, model_card
 from datagen.training.encode import Encoded, Encoder, Example, encode_all, open_encoder, padding_token
+from datagen.training.estimate import Size, gpu_seconds, memory, size_of
 from datagen.training.exports import chats, export_config
 from datagen.training.mix import drawn, rehearsal_tokens, schedule
-from datagen.training.preflight import Preflight, check, hurried, shown
+from datagen.training.preflight import Preflight, check, fitting, hurried, shown
 from datagen.training.rows import Load, Source, read_source, rehearsals
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Prepared:
     """The rows as token ids, what was found about them, and the base model's folder."""
 
     base: Path
+    size: Size
     encoder: Encoder
     source: Source
     examples: tuple[Example, ...]
@@ -95,14 +97,16 @@ def prepare(task: Task, *, load: Load = None) -> Prepared:
         raise UsageError("no model to train", hint="Add --model codellama/CodeLlama-7b-hf, or demo-model")
     config = task.config
     base = Path(fetch(resolve_model(config.model), config.revision))
+    size = size_of(base, trust=config.trust_remote_code)
     encoder = open_encoder(base, config.chat_template, everything=config.loss == "all", trust=config.trust_remote_code)
     source = read_source(task.source, config.form, prompts=task.run.prompts, load=load)
     encoded = encode_all(source.pairs, encoder, config.length)
-    told = check(encoded.examples, encoder, config)
+    told = check(encoded.examples, encoder, config, size)
     mixed = list(_rehearsal(task, encoder, encoded.tokens, load))
     examples = encoded.examples + tuple(example for one in mixed for example in one.examples)
+    fitting(examples, size, config.model)
     conflicts = filter(None, (training_conflict(name, config.model) for name in source.generators))
-    return _planned(task, base, encoder, source, encoded, examples, mixed, (*told, *dict.fromkeys(conflicts)))
+    return _planned(task, base, size, encoder, source, encoded, examples, mixed, (*told, *dict.fromkeys(conflicts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,11 @@ def _rehearsal(task: Task, encoder: Encoder, own: int, load: Load) -> Iterator[M
 
 
 def _planned(
-    task: Task, base: Path, encoder: Encoder, source: Source, encoded: Encoded, examples: tuple[Example, ...],
-    mixed: list[Mixed], told: tuple[str, ...],
+    task: Task, base: Path, size: Size, encoder: Encoder, source: Source, encoded: Encoded,
+    examples: tuple[Example, ...], mixed: list[Mixed], told: tuple[str, ...],
 ) -> Prepared:  # fmt: skip
     import datasets
 
-    from datagen.training.estimate import gpu_seconds, memory, parameters_of
     from datagen.training.plan import plan
     from datagen.training.trainer import recomputes
 
@@ -140,10 +143,9 @@ def _planned(
     device, gpus = _devices()
     how, processes = launch.resolved(config, gpus)
     planned = plan(examples, config, task.run.seed, processes)
-    parameters = parameters_of(base, trust=config.trust_remote_code)
     again = recomputes(config)
     tokens = sum(len(example.tokens) for example in examples) * planned.schedule.steps * planned.schedule.batch
-    seconds = gpu_seconds(parameters, tokens // planned.sequences_per_epoch, device, recomputed=again)
+    seconds = gpu_seconds(size.parameters, tokens // planned.sequences_per_epoch, device, recomputed=again)
     found = Preflight(
         rows=len(source.pairs) + len(source.dropped),
         dropped=(*source.dropped, *encoded.dropped),
@@ -152,14 +154,14 @@ def _planned(
         schedule=planned.schedule,
         sequences_per_epoch=planned.sequences_per_epoch,
         filled=planned.filled,
-        parameters=parameters,
-        memory=memory(parameters, read_json(base / "config.json", {}), config, how, processes, recomputed=again),
+        parameters=size.parameters,
+        memory=memory(size.parameters, read_json(base / "config.json", {}), config, how, processes, recomputed=again),
         device=device,
         gpu_hours=None if seconds is None else seconds / 3600,
         how=f"{how}, {processes} process{'es' * (processes > 1)}",
         warnings=(*told, *hurried(planned.schedule, planned.sequences_per_epoch, config)),
     )
-    return Prepared(base, encoder, source, examples, found, planned, how, processes, gpus)
+    return Prepared(base, size, encoder, source, examples, found, planned, how, processes, gpus)
 
 
 def _devices() -> tuple[str, int]:
@@ -237,7 +239,8 @@ def _train(task: Task, prepared: Prepared, stage: Path, say: Say) -> None:
     work = Work(
         model=str(prepared.base.resolve()), data=str(stage / "data"), folder=str(stage), out=str(task.out / MODEL),
         config=replace(task.config, distributed=prepared.how), schedule=prepared.plan.schedule, seed=task.run.seed,
-        padding=padding_token(prepared.encoder.tokenizer, prepared.encoder.ends), template=prepared.encoder.template,
+        padding=padding_token(prepared.encoder.tokenizer, prepared.encoder.ends, prepared.size.vocabulary),
+        template=prepared.encoder.template,
     )  # fmt: skip
     if prepared.how == "single":
         train(work, say)
@@ -268,9 +271,12 @@ def _conclude(task: Task, prepared: Prepared, stage: Path, say: Say) -> dict[str
 
     result = read_json(stage / RESULT, {})
     first = prepared.examples[0]
-    saved = check_saved(
-        task.out / MODEL, prepared.found.parameters, first.tokens[: first.start], trust=task.config.trust_remote_code
-    )
+    prompt = first.tokens[: first.prompt] or (prepared.encoder.end,)
+    try:
+        saved = check_saved(task.out / MODEL, prepared.size.parameters, prompt, trust=task.config.trust_remote_code)
+    except StorageError:
+        (stage / RESULT).unlink(missing_ok=True)  # else the next call would not save the model anew
+        raise
     say(f"saved and loaded again: {saved.parameters:,} weights; its answer to the first row: {saved.answer!r}")
     report = _report(task, prepared, result) | {"answer": saved.answer}
     write_whole(

@@ -75,7 +75,7 @@ def train(work: Work, say: Say) -> None:
             raise Interrupted(f"Stopped at step {trainer.state.global_step:,}. Run the same command to go on")
         _save(trainer, work)
     if trainer.accelerator.is_main_process:
-        write_json(Path(work.folder) / RESULT, _result(trainer, watch))
+        write_json(Path(work.folder) / RESULT, _result(trainer, work))
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -230,8 +230,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self._work, self._say = work, say
         self._log = Path(work.folder) / LOG
         self.stopped = False
-        self.losses: list[float] = []
-        self.tokens = 0
+        self._tokens = 0
         self._began = self._said = time.monotonic()
         self._first = 0
 
@@ -239,6 +238,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self._began, self._first = time.monotonic(), state.global_step
         if state.is_world_process_zero:
             _cut(self._log, state.global_step)
+            self._tokens = _tokens(self._work, state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.stopped:
@@ -250,8 +250,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         line = {"step": state.global_step} | {
             key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate", "num_tokens") if key in logs
         }
-        self.losses.append(line["loss"])
-        self.tokens = int(line.get("num_tokens", 0))
+        if "num_tokens" in line:  # TRL counts from where this process began
+            line["num_tokens"] += self._tokens
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if time.monotonic() - self._said >= 10 or state.global_step == state.max_steps:
@@ -270,6 +270,15 @@ def _cut(log: Path, step: int) -> None:
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
     log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _tokens(work: Work, steps: int) -> int:
+    """Tokens of all sequences that the first steps read."""
+    import pyarrow.compute as pc
+    from datasets import load_from_disk
+
+    rows = load_from_disk(work.data).with_format("arrow")[: steps * work.schedule.batch]
+    return pc.sum(pc.list_value_length(rows["input_ids"])).as_py() or 0
 
 
 @contextmanager
@@ -307,24 +316,35 @@ def _full_disk(folder: Path) -> Iterator[None]:
 
 
 def _save(trainer: Any, work: Work) -> None:
-    """Gathers the weights from wherever they lie and writes them in bfloat16 (float32 if trained in it)."""
+    """Gathers the weights from wherever they lie and writes them in bfloat16 (float32 if trained in it).
+
+    A weight that is tied to another is written once: its copies, in another precision, would count as weights.
+    """
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.accelerator.is_main_process:
         return
     dtype = torch.float32 if work.config.precision == "float32" else torch.bfloat16
-    weights = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     model = trainer.accelerator.unwrap_model(trainer.model)
+    copies = {name for name, source in getattr(model, "all_tied_weights_keys", {}).items() if source in state}
+    weights = {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in state.items()
+        if name not in copies
+    }
     model.config.use_cache, model.config.dtype = True, dtype
     model.save_pretrained(work.out, state_dict=weights)
     trainer.processing_class.save_pretrained(work.out)
 
 
-def _result(trainer: Any, watch: _Watch) -> dict[str, Any]:
+def _result(trainer: Any, work: Work) -> dict[str, Any]:
+    """What training came to, of all its processes since the first step: from the plan and the log, not from memory."""
+    lines = (Path(work.folder) / LOG).read_text(encoding="utf-8").splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
     parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
     return {
         "steps": trainer.state.global_step,
-        "tokens": watch.tokens,
-        "losses": watch.losses[:1] + watch.losses[-1:],
+        "tokens": _tokens(work, trainer.state.global_step),
+        "losses": losses[:1] + losses[-1:],
         "parameters": parameters,
         "processes": trainer.accelerator.num_processes,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",

@@ -100,6 +100,7 @@ def test_with_loss_on_all_the_prompt_is_learnt_too(tiny):
     example = open_encoder(tiny, "", everything=True).encode(asked("add"))
     assert example.start == 0
     assert example.learnt == len(example.tokens) - 1
+    assert example.prompt == open_encoder(tiny, "", everything=False).encode(asked("add")).start
 
 
 def test_a_long_row_is_dropped_whole_never_cut(encoder):
@@ -124,7 +125,8 @@ def test_padding_is_not_the_end_where_the_tokenizer_has_another(tiny):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny)
     tokenizer.pad_token = tokenizer.eos_token
     ends = frozenset([tokenizer.eos_token_id])
-    other = padding_token(tokenizer, ends)
+    other = padding_token(tokenizer, ends, len(tokenizer))
+    assert padding_token(tokenizer, ends, min(other, 1)) in ends
     assert (other not in ends) == any(
         name in tokenizer.get_vocab() for name in ("<pad>", "<|pad|>", tokenizer.unk_token)
     )

@@ -1,6 +1,7 @@
 """`datagen finetune` from the command line to the folder it leaves."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from datagen.cli import main
-from datagen.errors import InputError, MissingDependency, SettingsChanged, UsageError
+from datagen.errors import InputError, MissingDependency, SettingsChanged, StorageError, TrainingFailed, UsageError
 from datagen.evaluation.style import has_template
 from datagen.licenses import training_conflict
+from datagen.training.check import check_saved
 from datagen.training.encode import encode_all, open_encoder
+from datagen.training.estimate import size_of
 from datagen.training.rows import read_source
 
 PRESET = """[finetune]
@@ -40,6 +43,17 @@ def command(tiny, table, preset):
         return ["finetune", str(rows), "--model", str(tiny), "--preset", str(preset), "--out", str(out), *more]
 
     return line
+
+
+def changed(model, folder, **tokens):
+    """A copy of the model in a folder, whose tokenizer has other special tokens."""
+    shutil.copytree(model, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({name: token for name, token in tokens.items() if token})
+    for name in (name for name, token in tokens.items() if not token):
+        setattr(tokenizer, name, None)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def steps(folder):
@@ -74,6 +88,59 @@ def test_a_preset_too_large_for_the_rows_is_said(command, tmp_path, capsys):
     assert "256 sequences are read where --epochs 9 are 198" in shown
     assert main(command(tmp_path / "out", "--dry-run")) == 0
     assert "note: " not in capsys.readouterr().out
+
+
+def test_a_saved_model_that_is_not_whole_is_saved_again_by_the_next_call(tuned, command, tmp_path, capsys):
+    """A torn file is an error, and the same command again goes on from the last checkpoint to the same model."""
+    out = tmp_path / "out"
+    shutil.copytree(tuned, out)
+    (out / "report.json").unlink()
+    model = out / "model" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:1000])
+    assert main(command(out, "--epochs", "1")) == StorageError.exit_code
+    assert "Run the same command again" in capsys.readouterr().err
+    assert main(command(out, "--epochs", "1")) == 0
+    assert model.read_bytes() == (tuned / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+def test_a_run_that_diverged_says_what_to_do(command, tmp_path, capsys, precision):
+    """Weights that are no numbers are named as such, in every precision, with the flags that help."""
+    wild = ["--learning-rate", "1e30", "--precision", precision]
+    assert main(command(tmp_path / "out", *wild)) == TrainingFailed.exit_code
+    assert "Lower --learning-rate, with another --out" in capsys.readouterr().err
+    assert "lm_head.weight" not in load_file(tmp_path / "out" / "model" / "model.safetensors")  # tied, so written once
+
+
+def test_the_answer_of_the_report_is_one_to_the_first_row(command, tiny, table, tmp_path):
+    """Also where the prompt is learnt: the model is asked with it, not with nothing."""
+    out = tmp_path / "out"
+    assert main(command(out, "--loss", "all", "--max-steps", "1")) == 0
+    row = open_encoder(tiny, "", everything=False).encode(read_source(str(table)).pairs[0])
+    told = check_saved(out / "model", size_of(tiny).parameters, row.tokens[: row.start]).answer
+    assert json.loads((out / "report.json").read_text())["answer"] == told
+
+
+def test_a_tokenizer_that_names_no_end_trains(command, tiny, tmp_path):
+    """The model's config.json names the end: text is learnt with it, and the saved model is asked."""
+    model, rows = changed(tiny, tmp_path / "base", eos_token=None), tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "x = 1"}\n' * 8)
+    assert main(command(tmp_path / "out", "--model", str(model), "--loss", "all", "--max-steps", "1", rows=rows)) == 0
+
+
+def test_a_padding_token_without_an_embedding_is_not_taken(command, tiny, tmp_path):
+    """A tokenizer with one token more than the model: another one fills up batches, and the saved model loads."""
+    model = changed(tiny, tmp_path / "base", pad_token="[PAD]")
+    assert main(command(tmp_path / "out", "--model", str(model), "--max-steps", "1")) == 0
+
+
+def test_a_row_with_a_token_without_an_embedding_is_refused(command, tiny, tmp_path, capsys):
+    """It would be an IndexError in the first step that reads it; the row and the token are named instead."""
+    model, rows = changed(tiny, tmp_path / "base", pad_token="[PAD]"), tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "r7", "question": "[PAD]", "solution": "x"}\n')
+    code = main(command(tmp_path / "out", "--model", str(model), "--dry-run", rows=rows))
+    assert code == InputError.exit_code
+    assert "row r7 has the token 1,600, but the model has 1,600 embeddings" in capsys.readouterr().err
 
 
 def test_a_small_set_is_trained_on_with_a_long_warm_up(command, tiny, tmp_path):

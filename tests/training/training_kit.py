@@ -24,7 +24,7 @@ def work(tiny, table, folder, config=TINY, processes=1):
     planned = plan(encoded.examples, config, 0, processes)
     folder.mkdir(parents=True)
     write(planned, folder / "data")
-    padding = padding_token(encoder.tokenizer, encoder.ends)
+    padding = padding_token(encoder.tokenizer, encoder.ends, 1600)
     where = {"model": str(tiny), "data": str(folder / "data"), "folder": str(folder), "out": str(folder / "model")}
     return Work(**where, config=config, schedule=planned.schedule, seed=0, padding=padding)
 
