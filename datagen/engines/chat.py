@@ -50,7 +50,7 @@ class Chat:
                 add_generation_prompt=open_end,
                 continue_final_message=go_on,
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             hint = "Give --chat-template a Jinja file, or none for plain text"
             raise UsageError(
                 f"its chat template refuses the messages ({error})", where=self.model, hint=hint

@@ -45,10 +45,13 @@ def check_saved(folder: Path, parameters: int, prompt: Sequence[int], *, trust: 
         raise _broken(folder, f"{model.num_parameters():,} weights instead of {parameters:,}")
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
     ids = torch.tensor([list(prompt)])
+    # A table of positions has no room for more.
+    room = (getattr(model.config, "max_position_embeddings", None) or 0) - len(prompt)
     with torch.inference_mode():
         output = model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=ANSWER_TOKENS, do_sample=False
-        )
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False,
+            max_new_tokens=min(room, ANSWER_TOKENS) if room > 0 else ANSWER_TOKENS,
+        )  # fmt: skip
     return Saved(parameters, tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.config import FinetuneConfig
+from datagen.errors import InputError
 
 GIB = 2**30
 UTILISATION = 0.4
@@ -40,21 +41,49 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many weights a model has, and how many token ids it has embeddings for."""
+    """How many weights a model has, how many token ids it has embeddings for, and what rows it was made for.
+
+    `positions`: max_position_embeddings, 0 where there is none; `table`: they are a table, which longer rows leave.
+    """
 
     parameters: int
     vocabulary: int
+    positions: int = 0
+    table: bool = False
 
 
 def size_of(folder: Path, *, trust: bool = False) -> Size:
-    """The size of the model in a folder, counted on a model without any memory."""
+    """The size of the model in a folder, counted on a model without any memory; InputError if it is no such model."""
     import torch
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
-    return Size(model.num_parameters(), model.get_input_embeddings().weight.shape[0])
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+    except (*_UNREADABLE, StrictDataclassError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = "Correct --model: needed is a causal language model that transformers knows"
+        what = f"its config.json describes no model to train ({why})"
+        raise InputError(what, where=str(folder), hint=hint) from error
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    return Size(
+        model.num_parameters(), model.get_input_embeddings().weight.shape[0], positions, table=_has_table(model)
+    )
+
+
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, AssertionError, ArithmeticError,
+    RuntimeError,
+)  # fmt: skip
+"""What transformers raises on a config.json that is missing, cut, of another kind of model, or wrong in a number."""
+
+
+def _has_table(model: Any) -> bool:
+    """Whether positions are looked up in a table, learnt (GPT-2, OPT) or fixed (GPT-J)."""
+    names = (name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named)
+    return any(part in ("wpe", "embed_positions", "position_embeddings") for name in names for part in name.split("."))
 
 
 _STATES = {"adamw": 2.0, "adamw-8bit": 0.5, "adafactor": 0.01, "muon": 1.0}

@@ -59,8 +59,8 @@ def check(examples: Sequence[Example], encoder: Encoder, config: FinetuneConfig,
     return tuple(told)
 
 
-def fitting(examples: Sequence[Example], size: Size, model: str) -> None:
-    """InputError where a row has a token that the model has no embedding for."""
+def fitting(examples: Sequence[Example], size: Size, model: str) -> tuple[str, ...]:
+    """What the user should know about rows and model; InputError for a token or a position without an embedding."""
     largest = max(examples, key=lambda example: max(example.tokens))
     if max(largest.tokens) >= size.vocabulary:
         raise InputError(
@@ -68,6 +68,14 @@ def fitting(examples: Sequence[Example], size: Size, model: str) -> None:
             where=model,
             hint="Take the tokenizer that the model was made with, or resize its embeddings",
         )
+    longest = max(len(example.tokens) for example in examples)
+    if not size.positions or longest <= size.positions:
+        return ()
+    what = f"the longest row has {longest:,} tokens, the model was made for {size.positions:,}"
+    if size.table:
+        hint = f"Give --length {size.positions}: longer rows are dropped and counted"
+        raise InputError(what, where=model, hint=hint)
+    return (what,)
 
 
 def hurried(planned: Schedule, sequences: int, config: FinetuneConfig) -> tuple[str, ...]:

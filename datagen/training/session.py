@@ -87,15 +87,27 @@ def check_shared(config: FinetuneConfig) -> None:
     schedule(config, 1, processes)
 
 
+_REPORTERS = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "wandb": ("wandb",)}
+
+
+def _check_reporter(name: str) -> None:
+    """MissingDependency where losses are to be sent somewhere without its package."""
+    packages = _REPORTERS.get(name, ())
+    if packages and not any(find_spec(package) for package in packages):
+        raise MissingDependency(f"--report-to {name} needs {packages[0]}", hint=f"Type: pip install {packages[0]}")
+
+
 def prepare(task: Task, *, load: Load = None) -> Prepared:
     """Reads, renders and plans everything, and spends nothing.
 
-    MissingDependency without TRL; UsageError or InputError where rows, model or settings do not fit.
+    MissingDependency without TRL, or without what --report-to needs; UsageError or InputError where rows, model or
+    settings do not fit.
     """
     check_installed()
     if not task.config.model:
         raise UsageError("no model to train", hint="Add --model codellama/CodeLlama-7b-hf, or demo-model")
     config = task.config
+    _check_reporter(config.report_to)
     base = Path(fetch(resolve_model(config.model), config.revision))
     size = size_of(base, trust=config.trust_remote_code)
     encoder = open_encoder(base, config.chat_template, everything=config.loss == "all", trust=config.trust_remote_code)
@@ -104,7 +116,7 @@ def prepare(task: Task, *, load: Load = None) -> Prepared:
     told = check(encoded.examples, encoder, config, size)
     mixed = list(_rehearsal(task, encoder, encoded.tokens, load))
     examples = encoded.examples + tuple(example for one in mixed for example in one.examples)
-    fitting(examples, size, config.model)
+    told += fitting(examples, size, config.model)
     conflicts = filter(None, (training_conflict(name, config.model) for name in source.generators))
     return _planned(task, base, size, encoder, source, encoded, examples, mixed, (*told, *dict.fromkeys(conflicts)))
 
@@ -183,7 +195,7 @@ def export(task: Task, kind: str, *, load: Load = None) -> Path:
     The rows are those that would be trained, rehearsal last; a warm-up given as a share is written in steps. Errors as
     of `prepare` and `export_config`.
     """
-    prepared = prepare(task, load=load)
+    prepared = prepare(replace(task, config=replace(task.config, report_to="none")), load=load)  # reported elsewhere
     found, start = prepared.found, 0
     rows: list[dict[str, Any]] = []
     own = len(prepared.examples) - sum(count for _, count, _ in found.mixed)

@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from datagen.cli import main
 from datagen.errors import InputError, MissingDependency, SettingsChanged, StorageError, TrainingFailed, UsageError
@@ -141,6 +142,59 @@ def test_a_row_with_a_token_without_an_embedding_is_refused(command, tiny, tmp_p
     code = main(command(tmp_path / "out", "--model", str(model), "--dry-run", rows=rows))
     assert code == InputError.exit_code
     assert "row r7 has the token 1,600, but the model has 1,600 embeddings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "written",
+    ['{"model_type": "nope"}', '{"model_type": "t5"}', "[]", None, "{", '{"model_type": "gpt2", "n_embd": "x"}'],
+)
+def test_a_folder_without_a_model_to_train_is_one_line(command, tiny, tmp_path, capsys, written):
+    """A config.json of no causal language model, or none: an error that names the folder, in a dry run too."""
+    model = tmp_path / "base"
+    shutil.copytree(tiny, model)
+    (model / "config.json").unlink()
+    if written:
+        (model / "config.json").write_text(written)
+    assert main(command(tmp_path / "out", "--model", str(model), "--dry-run")) == InputError.exit_code
+    assert f"{model}: its config.json describes no model to train" in capsys.readouterr().err
+
+
+def test_rows_longer_than_a_table_of_positions_are_refused(command, tiny, tmp_path, capsys):
+    """GPT-2 has no position after its last: the length that fits is named, and with it training starts."""
+    model = tmp_path / "base"
+    config = GPT2Config(vocab_size=1600, n_positions=32, n_embd=16, n_layer=1, n_head=2)
+    GPT2LMHeadModel(config).save_pretrained(model)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(model)
+    assert main(command(tmp_path / "out", "--model", str(model), "--dry-run")) == InputError.exit_code
+    assert "Give --length 32" in capsys.readouterr().err
+    assert main(command(tmp_path / "out", "--model", str(model), "--length", "32", "--max-steps", "1")) == 0
+
+
+def test_rows_longer_than_the_model_was_made_for_are_said(command, tiny, tmp_path, capsys):
+    """Rotary positions go on, so longer rows are trained on, with a note."""
+    model = tmp_path / "base"
+    shutil.copytree(tiny, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 32}))
+    assert main(command(tmp_path / "out", "--model", str(model), "--dry-run")) == 0
+    assert "note: the longest row has 42 tokens, the model was made for 32" in capsys.readouterr().out
+
+
+def test_a_template_that_cannot_be_computed_is_one_line(command, tmp_path, capsys):
+    """A mistake in a template of the user's, such as 1 + "a", names the flag."""
+    template = tmp_path / "wrong.jinja"
+    template.write_text("{{ 1 + 'a' }}")
+    assert main(command(tmp_path / "out", "--chat-template", str(template), "--dry-run")) == UsageError.exit_code
+    assert "Give --chat-template" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "trackio", "wandb"])
+def test_a_reporter_without_its_package_is_said_before_training(command, tmp_path, capsys, name):
+    """--report-to needs a package of its own: its absence ends a dry run too, with what to type."""
+    if find_spec(name) or find_spec(f"{name}X"):
+        pytest.skip(f"{name} is installed")
+    assert main(command(tmp_path / "out", "--report-to", name, "--dry-run")) == MissingDependency.exit_code
+    assert f"pip install {name}" in capsys.readouterr().err
 
 
 def test_a_small_set_is_trained_on_with_a_long_warm_up(command, tiny, tmp_path):
