@@ -25,6 +25,8 @@ class Preflight:
     examples: tuple[Example, ...]
     mixed: tuple[tuple[str, int, int], ...]
     """Rehearsal: table, rows, tokens."""
+    mixed_dropped: tuple[Drop, ...]
+    """Rows of the rehearsal tables that could not be drawn."""
     schedule: Schedule
     sequences_per_epoch: int
     filled: float
@@ -114,12 +116,11 @@ def _rows(found: Preflight) -> str:
     tokens = sum(len(example.tokens) for example in found.examples)
     learnt = sum(example.learnt for example in found.examples)
     longest = max(len(example.tokens) for example in found.examples)
-    reasons = Counter(drop.reason for drop in found.dropped)
-    lost = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common()) or "none"
     lines = [
-        ("rows", f"{found.rows:,}; dropped: {lost}"),
+        ("rows", f"{found.rows:,}; dropped: {_reasons(found.dropped)}"),
         ("tokens", f"{tokens:,}, of which {learnt:,} learnt ({learnt / tokens:.0%}); longest row {longest:,}"),
         *((f"rehearsal {name}", f"{rows:,} rows, {count:,} tokens") for name, rows, count in found.mixed),
+        *([("rehearsal dropped", _reasons(found.mixed_dropped))] if found.mixed_dropped else []),
         ("sequences", f"{found.sequences_per_epoch:,} an epoch, {found.filled:.0%} filled"),
         (
             "steps",
@@ -127,6 +128,11 @@ def _rows(found: Preflight) -> str:
         ),
     ]
     return _aligned(lines)
+
+
+def _reasons(dropped: Sequence[Drop]) -> str:
+    counts = Counter(drop.reason for drop in dropped)
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common()) or "none"
 
 
 def _cost(found: Preflight, config: FinetuneConfig) -> str:

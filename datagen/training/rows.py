@@ -53,10 +53,15 @@ def read_source(source: str, form: str = "messages", *, prompts: str = "", load:
     rows = read_rows(path, column="", load=load)
     make = _solver(rows, source, prompts or (recipe.run.prompts if recipe else "")) if form == "solver" else None
     make = make or _reader(rows.columns, source)
-    made = [make(str(row.get("id") or number), row) for number, row in enumerate(rows.iter_rows(named=True))]
+    made = [make(_named(row, number), row) for number, row in enumerate(rows.iter_rows(named=True))]
     kept = tuple(pair for pair in made if pair.completion.strip())
     dropped = tuple(Drop("empty", pair.id) for pair in made if not pair.completion.strip())
     return Source(_name(source), kept, dropped, _generators(rows, recipe), _benchmarks(source, recipe))
+
+
+def _named(row: Mapping[str, Any], number: int) -> str:
+    """The row's id, also where it is 0; its place in the table if it has none."""
+    return str(number if row.get("id") in (None, "") else row["id"])
 
 
 def _recipe_of(source: str) -> Recipe | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,17 +116,19 @@ def prepare(task: Task, *, load: Load = None) -> Prepared:
     told = check(encoded.examples, encoder, config, size)
     mixed = list(_rehearsal(task, encoder, encoded.tokens, load))
     examples = encoded.examples + tuple(example for one in mixed for example in one.examples)
-    told += fitting(examples, size, config.model)
+    told += (*fitting(examples, size, config.model), *_scarce(mixed))
     conflicts = filter(None, (training_conflict(name, config.model) for name in source.generators))
     return _planned(task, base, size, encoder, source, encoded, examples, mixed, (*told, *dict.fromkeys(conflicts)))
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """The rows of one rehearsal table that were drawn."""
+    """The rows of one rehearsal table that were drawn, the tokens that were asked for, and what was left out."""
 
     name: str
     examples: tuple[Example, ...]
+    wanted: int
+    dropped: tuple[Drop, ...]
 
     @property
     def tokens(self) -> int:
@@ -137,8 +139,17 @@ class Mixed:
 def _rehearsal(task: Task, encoder: Encoder, own: int, load: Load) -> Iterator[Mixed]:
     wanted = rehearsals(task.config.rehearsal)
     for one, tokens in zip(wanted, rehearsal_tokens(own, [one.share for one in wanted]), strict=True):
-        encoded = encode_all(read_source(one.source, load=load).pairs, encoder, task.config.length)
-        yield Mixed(one.source, drawn(encoded.examples, tokens, Random(f"{task.run.seed} rehearsal {one.source}")))
+        source = read_source(one.source, load=load)
+        encoded = encode_all(source.pairs, encoder, task.config.length)
+        rows = drawn(encoded.examples, tokens, Random(f"{task.run.seed} rehearsal {one.source}"))
+        yield Mixed(one.source, rows, tokens, (*source.dropped, *encoded.dropped))
+
+
+def _scarce(mixed: Iterable[Mixed]) -> Iterator[str]:
+    """A note for each rehearsal table that gave less than nine tenths of what was asked of it."""
+    for one in mixed:
+        if one.tokens < 0.9 * one.wanted:
+            yield f"rehearsal {one.name} gives {one.tokens:,} of the {one.wanted:,} tokens that its share asks for"
 
 
 def _planned(
@@ -163,6 +174,7 @@ def _planned(
         dropped=(*source.dropped, *encoded.dropped),
         examples=examples,
         mixed=tuple((one.name, len(one.examples), one.tokens) for one in mixed),
+        mixed_dropped=tuple(drop for one in mixed for drop in one.dropped),
         schedule=planned.schedule,
         sequences_per_epoch=planned.sequences_per_epoch,
         filled=planned.filled,
@@ -310,6 +322,7 @@ def _report(task: Task, prepared: Prepared, result: Mapping[str, Any]) -> dict[s
         "rows": found.rows,
         "dropped": _counted(found.dropped),
         "rehearsal": [list(one) for one in found.mixed],
+        "rehearsal_dropped": _counted(found.mixed_dropped),
         "tokens_per_epoch": sum(len(example.tokens) for example in found.examples),
         "filled": found.filled,
         "seconds": seconds,

@@ -257,6 +257,18 @@ def test_rehearsal_is_mixed_in_and_counted(command, tiny, table, tmp_path, capsy
     assert 0.08 < mixed / (mixed + own) < 0.12
 
 
+def test_rehearsal_rows_that_do_not_fit_are_counted_and_said(command, tmp_path, capsys):
+    """Rows over the length cannot be drawn: their number and the tokens that are missing stand in the preflight."""
+    text, out = tmp_path / "long.jsonl", tmp_path / "out"
+    text.write_text("".join(json.dumps({"text": f"x = {n}\n" * 60}) + "\n" for n in range(20)))
+    assert main(command(out, "--rehearsal", f"{text}=0.1", "--max-steps", "1")) == 0
+    shown = capsys.readouterr().err
+    assert "rehearsal dropped" in shown
+    assert "over-length 20" in shown
+    assert f"note: rehearsal {text} gives 0 of the " in shown
+    assert json.loads((out / "report.json").read_text())["rehearsal_dropped"] == {"over-length": 20}
+
+
 def test_an_export_trains_as_many_rows_with_as_long_a_warm_up(command, tmp_path):
     """--export trains nothing, writes every row that would be trained, and a warm-up by a share in steps."""
     assert main(command(tmp_path / "out", "--export", "llama-factory", "--warm-up", "0.25")) == 0

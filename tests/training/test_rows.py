@@ -99,3 +99,10 @@ def test_rehearsals_leave_room_for_the_data():
     assert [one.share for one in rehearsals(["a=0.06", "b/c=0.02"])] == [0.06, 0.02]
     with pytest.raises(UsageError, match="leaves nothing"):
         rehearsals(["a=0.5", "b=0.5"])
+
+
+def test_an_id_of_zero_is_an_id(tmp_path):
+    """Ids are taken as they are; only a row without one is named by its place."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f'{{"id": {one}, "text": "x"}}\n' for one in (1, 0, "null")))
+    assert [pair.id for pair in read_source(str(path)).pairs] == ["1", "0", "2"]
