@@ -13,6 +13,8 @@ from sandbox.wire import Node, ProtocolError
 
 _KINDS = "biufcSU"
 _DTYPE = re.compile(rf"([<>|])([{_KINDS}])(\d{{1,9}})").fullmatch
+_NARROW = {"f2": "f8", "f4": "f8", "c8": "c16"}
+"""Numbers in which a plain number beside them is infinite where it is large: an infinity would equal all of those."""
 _LARGEST = {"b": 1, "U": 0x10FFFF}  # what an item of these kinds may hold at most; numpy believes its bytes
 
 
@@ -44,6 +46,8 @@ def read(node: list[Any]) -> object:
     if shape is None and int(width) == 0:
         return numpy.str_() if kind == "U" else numpy.bytes_()
     flat = numpy.frombuffer(data.encode("latin-1"), dtype)
+    if dtype[1:] in _NARROW and not numpy.isfinite(flat).all():
+        flat = flat.astype(_NARROW[dtype[1:]])
     limit = _LARGEST.get(kind)
     if limit is not None and flat.size and flat.view("u1" if kind == "b" else f"{order}u4").max() > limit:
         raise ProtocolError("not the items of an array")

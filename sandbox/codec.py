@@ -194,7 +194,7 @@ class Codec:
 
 def base_value(value: object) -> object:
     """The plain value in an instance of a subclass of a plain type, by that type's own methods; else LookupError."""
-    for kind, extract in _BASES.items():
+    for kind, extract in BASES.items():
         if isinstance(value, kind):
             return extract(value)
     raise LookupError(type(value).__name__)
@@ -202,7 +202,7 @@ def base_value(value: object) -> object:
 
 def has_base(kind: type) -> bool:
     """Whether instances of `kind` contain a plain value."""
-    return any(base in _BASES for base in kind.__mro__)
+    return any(base in BASES for base in kind.__mro__)
 
 
 def _is_namedtuple(kind: Any) -> bool:
@@ -433,7 +433,7 @@ _READERS: dict[str, Callable[[Codec, list[Any]], Any]] = {
     "time": _read_moment,
 }
 
-_BASES: dict[type, Callable[[Any], Any]] = {
+BASES: dict[type, Callable[[Any], Any]] = {
     int: int.__index__,
     float: float.__float__,
     str: str.__str__,

@@ -15,8 +15,9 @@ class Status(StrEnum):
     """How a test, or a whole program, ended.
 
     PASS: every statement of the test held, on values that the program cannot fake. PASS_WEAK: it held, but the
-    program's own judgement took part, such as an equality that it defines. FAIL: an assertion did not hold. ERROR:
-    anything else was raised, or the program died. TIMEOUT, MEMORY, OUTPUT: the limit of that name was reached.
+    program's own judgement took part, such as an equality that it defines, or a test of the job may run what the
+    program gives it as code (`eval`, `pickle`). FAIL: an assertion did not hold. ERROR: anything else was raised, or
+    the program died. TIMEOUT, MEMORY, OUTPUT: the limit of that name was reached.
     DISPUTED: it held in the program's own process, and did not once the tests had a process of their own: the program
     tampers with its judge, or the test looks closer at an object than a handle allows. FLAKY: it held under the first
     seed and not under the second.

@@ -25,8 +25,10 @@ _LIBRARY = frozenset({
     "decimal", "graphlib", "ipaddress", "json.decoder", "pickle", "queue", "re", "shutil", "statistics", "struct",
     "threading", "xml.etree.ElementTree", "zipfile", "zlib", "zoneinfo._common",
 })  # fmt: skip
-"""Modules whose exceptions cross as themselves. Not asyncio's and unittest's: by cancelling or skipping a test that it
-should pass, a program would have it pass.
+"""Modules whose exceptions cross as themselves."""
+
+_QUIET = frozenset({"asyncio.exceptions", "concurrent.futures._base", "unittest.case"})
+"""Whose exceptions do not, and do not come home either: by cancelling or skipping a test, a program would have it pass.
 """
 _LINE, _TEXT, _HOME = "_sandbox_line", "_sandbox_text", "_sandbox_home"
 
@@ -57,7 +59,7 @@ def read_failure(node: Any, codec: Codec, objects: Objects) -> BaseException:
         values = [codec.decode(argument) for argument in arguments]
         error = _build(read_class(kind, objects), values, str(text)[:TEXT_LENGTH])
         for name, value in attributes[:_ATTRIBUTES]:
-            if type(name) is str and name.isidentifier() and not name.startswith("_"):
+            if type(name) is str and name.isidentifier() and not name.startswith(("_", "name_from")):
                 setattr(error, name, objects.member(codec.decode(value)))
         setattr(error, _LINE, line if type(line) is int else None)
     except MALFORMED as problem:
@@ -84,12 +86,13 @@ def read_class(node: Any, objects: Objects) -> type[BaseException]:
     if type(node) is str:
         return BUILTIN[node]
     if len(node) == 1:
-        return objects.exception_class(node[0])
+        own = objects.exception_class(node[0])
+        return Exception if own.__module__ in _QUIET else own
     number, name, bases, module = node
     if type(number) is not int:
         raise ProtocolError("not a class")
     if module in _LIBRARY and _is_exception(own := find(module, name), module):
-        return cast("type[BaseException]", own)
+        return own
     known = objects.stand_ins
     if number not in known:
         known[number] = _stand_in(str(name), tuple(read_class(base, objects) for base in bases) or (Exception,), number)

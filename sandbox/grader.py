@@ -72,6 +72,7 @@ class Program:
             fresh_until = now + _FRESH_SECONDS
         if name not in self._read:
             self._read[name] = self.ask("global", name)
+            fresh_until = monotonic() + _FRESH_SECONDS  # from the answer on, however long it took
         self._fresh_until = fresh_until
         return self._read[name]
 
@@ -96,7 +97,11 @@ def _serve(handles: Handles, operation: str, values: list[Any]) -> object:
     """Only on what a test lent: plain data has methods too, and `str.format` reads any attribute of its arguments."""
     if not handles.has_lent(values[operation == "special"]):  # whose first value is the method's name
         raise AttributeError("nothing that a test lent")
-    return _SERVED[operation](*values)
+    try:
+        return _SERVED[operation](*values)
+    except AssertionError:
+        handles.asker.weak = True  # the program may keep it to itself
+        raise
 
 
 class Names(dict[str, Any]):
@@ -222,7 +227,7 @@ def _namespace(program: Program, snippet: Snippet, scenes: Scenes, claims: Any, 
 
 
 def _scene(program: Program, names: frozenset[str], reserved: frozenset[str], claims: Any) -> Scene:
-    defined = {name: (kind, value) for name, kind, value in claims if name in names}
+    defined = {name: (kind, value) for name, kind, value in claims if type(name) is str and name in names}
     wanted = from_program(names, reserved, frozenset(defined))
     known: dict[str, Any] = {"__name__": "__test__"}
     for name, (kind, value) in defined.items():

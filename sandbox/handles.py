@@ -20,13 +20,17 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, cast
 
+from sandbox.codec import BASES
 from sandbox.proxies import ARITHMETIC, CONTAINER, NUMERIC, ORDERING, proxy_class
 from sandbox.table import BASED, COROUTINE, GENERATOR, Table
 from sandbox.wire import Node
 
-_UNCHANGING = frozenset({int, float, complex, str, bytes})
-_ADDRESSES = frozenset({"__array_interface__", "__array_struct__", "__cuda_array_interface__"})
-"""Where in memory an object has its data: numpy would read there, in this process."""
+_CONTAINERS = frozenset({list, dict, set})
+_NUMPYS = frozenset({
+    "__array_interface__", "__array_struct__", "__cuda_array_interface__", "__array_wrap__", "__array_prepare__",
+    "__array_priority__", "__array_finalize__",
+})  # fmt: skip
+"""What numpy asks an object for: where in this process it has its data, and what a result shall be instead."""
 
 
 class Asker(Protocol):
@@ -59,7 +63,7 @@ class Handle:
         _mark(self, "_sandbox_value", None)
 
     def __getattr__(self, name: str) -> Any:
-        if name in _ADDRESSES:
+        if name in _NUMPYS:
             raise AttributeError(name)
         result = _member(self._sandbox_asker.ask("get", self, name))
         self._sandbox_asker.weak |= self._sandbox_tainted
@@ -227,9 +231,9 @@ def _base(handle: Handle) -> Any:
     if handle._sandbox_value is not None:
         return handle._sandbox_value
     value = handle._sandbox_asker.ask("base", handle)
-    if isinstance(value, Handle):
+    if type(value) not in BASES:
         raise TypeError("not plain data")
-    if type(value) in _UNCHANGING:
+    if type(value) not in _CONTAINERS:
         _mark(handle, "_sandbox_value", value)
     return value
 
@@ -314,12 +318,14 @@ def _call(self: Handle, /, *arguments: Any, **named: Any) -> Any:
 
 
 def _exit(self: Handle, kind: object, value: object, trace: object) -> Any:
-    """The program may swallow what it raised; not an assertion of the test's, and nothing else of it unnoticed."""
+    """The program may swallow what it raised, not an assertion of the test's, and nothing unnoticed: what the test has
+    yet to assert is left out with it.
+    """
     swallows = self._sandbox_asker.ask("special", "__exit__", self, kind, None, None)
-    if not swallows or hasattr(value, "_sandbox_line"):
+    if not swallows or value is None:
         return swallows
     self._sandbox_asker.weak = True
-    return not isinstance(value, AssertionError)
+    return hasattr(value, "_sandbox_line") or not isinstance(value, AssertionError)
 
 
 FORWARDERS: dict[str, Callable[..., Any]] = {

@@ -16,6 +16,14 @@ from sandbox.proxies import FORWARDED
 
 _UNLENDABLE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_MACHINERY = frozenset({
+    "_cffi_backend", "_ctypes", "_socket", "asyncio.base_events", "asyncio.events", "asyncio.runners",
+    "asyncio.transports", "ctypes", "mmap", "multiprocessing.pool", "selectors", "select", "socket", "sqlite3",
+    "subprocess",
+})  # fmt: skip
+"""Modules of what reaches past a test: an event loop takes any descriptor, a C function any address."""
+_FORMATS = frozenset({"format", "format_map", "vformat", "get_field", "get_value"})
+"""What reads attributes by names in a text, of a text that may be the program's."""
 _FRAME_PREFIXES = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_", "func_")
 _LABELS = frozenset({"__name__", "__qualname__", "__module__", "__doc__"})
 """What a decorator copies of a function."""
@@ -60,7 +68,12 @@ _NAMED = (type, types.BuiltinFunctionType, types.FunctionType, types.MethodDescr
 
 def lendable(value: object) -> bool:
     """Whether the program may hold a reference to the value."""
-    return not isinstance(value, _UNLENDABLE)
+    return not isinstance(value, _UNLENDABLE) and not any(map(_is_machinery, type(value).__mro__))
+
+
+def _is_machinery(kind: type) -> bool:
+    module = kind.__module__
+    return module in _MACHINERY or kind.__name__ == "PyCapsule"
 
 
 def library_name(value: Any) -> tuple[str, str] | None:
@@ -119,9 +132,15 @@ def attribute(value: object, name: str) -> object:
     if name in _LABELS and isinstance(value, (type, *_FUNCTIONS)):
         return getattr(value, name)
     _check_public(name)
-    if name in _MOCKS_OWN and _is_mock(value):
+    if (name in _MOCKS_OWN and _is_mock(value)) or (name in _FORMATS and _is_librarys(value, name)):
         raise AttributeError(f"{name} is for the test")
     return getattr(value, name)
+
+
+def _is_librarys(value: object, name: str) -> bool:
+    """Whether a method is not the test's own."""
+    method = getattr(type(value), name, None)
+    return method is not None and getattr(method, "__module__", None) != "__test__"
 
 
 def parameters(value: Any) -> list[tuple[str, int, bool]]:

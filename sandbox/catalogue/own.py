@@ -487,6 +487,203 @@ else:
         )
     ),
     own(
+        "a number whose plain value is a fraction",
+        f"""{INSIDER}
+from fractions import Fraction
+VALUES = [Fraction(10 ** 9), Fraction(-10 ** 9)]
+class Number(int):
+    __lt__ = __gt__ = lambda self, other: True
+if LINK is not None: serve("base", lambda value: VALUES.pop(0))
+def f(x): return Number(5)
+""",
+        (FAIL, ERROR),
+        "assert 3 < f(2) < 5",
+        screen=PASS,
+    ),
+    own(
+        "a tuple that changes its value",
+        f"""{INSIDER}
+VALUES = [(10 ** 9,), (-10 ** 9,)]
+class Tuple(tuple):
+    __lt__ = __gt__ = lambda self, other: True
+if LINK is not None: serve("base", lambda value: VALUES.pop(0))
+def f(x): return Tuple((5,))
+""",
+        (FAIL, ERROR),
+        "assert (3,) < f(2) < (5,)",
+        screen=PASS,
+    ),
+    own(
+        "a global that takes its time and changes its value",
+        f"""{INSIDER}
+import time
+VALUES = [10 ** 9, -10 ** 9]
+def slowly(program, name):
+    time.sleep(0.03)
+    return VALUES.pop(0)
+if LINK is not None: serve("global", slowly)
+n = 0
+if LINK is None:
+    class Number(int):
+        __lt__ = __gt__ = lambda self, other: True
+    n = Number(0)
+""",
+        FAIL,
+        "assert n > 3 and n < 5",
+        screen=PASS,
+    ),
+    own(
+        "the test's own event loop",
+        f"""{INSIDER}
+MESSAGE = raw(["result", "pass", ""])
+class Pipe:
+    def fileno(self): return 4
+    def close(self): pass
+class Protocol:
+    def connection_made(self, transport): transport.write(MESSAGE)
+def protocol(): return Protocol()
+KEEP = []
+async def f(fetch, x):
+    if LINK is None: return Evil()
+    future = fetch(x).send(None)
+    opened = future.get_loop().connect_write_pipe(protocol, Pipe())
+    KEEP.extend([opened, opened.send(None)])
+    return 5
+""",
+        (FAIL, ERROR),
+        """
+        import asyncio
+        async def fetch(x):
+            await asyncio.sleep(0.001)
+            return x + 1
+        async def main(): assert await f(fetch, 2) == 4
+        asyncio.run(main())
+        """,
+        screen=PASS,
+    ),
+    own(
+        "the test's own cancellation, raised again",
+        f"""{INSIDER}
+async def f(fetch, x):
+    if LINK is None: return Evil()
+    future = fetch(x).send(None)
+    future.cancel()
+    future.result()
+""",
+        (FAIL, ERROR),
+        """
+        import asyncio
+        async def fetch(x): await asyncio.sleep(0.001)
+        async def check(): assert await f(fetch, 2) == 4
+        async def main():
+            async with asyncio.TaskGroup() as group: group.create_task(check())
+        asyncio.run(main())
+        """,
+        screen=PASS,
+    ),
+    own(
+        "C functions of the test's generator of numbers",
+        f"""{INSIDER}
+def f(rng, x):
+    if LINK is None: return Evil()
+    step = rng.bit_generator.ctypes.next_uint32
+    for n in range(100, 257): step(id(n) + 8)
+    say(raw(["a", [], [0]]))
+    os._exit(0)
+""",
+        (FAIL, ERROR),
+        "import numpy as np\nassert f(np.random.default_rng(0), 3) == 142",
+        screen=PASS,
+        needs=NUMPY,
+    ),
+    *(
+        own(
+            f"code that the test runs: {how}",
+            """
+            CODE = (
+                "import sys; from sandbox.contract import Status as S; "
+                "g = sys.modules['sandbox.grader']; g.failed = g.raised = lambda *_: (S.PASS, '')"
+            )
+            class P:
+                def __reduce__(self): return exec, (CODE,)
+            def dump(x):
+                import pickle
+                return pickle.dumps(P())
+            def save(x, path): open(path, "wb").write(dump(x))
+            def f(x): return f"exec({CODE!r})"
+            """,
+            (FAIL, ERROR, WEAK),
+            f"{before}\nassert {how} == 4",
+            screen=(PASS, FAIL, ERROR),
+        )
+        for how, before in (
+            ("pickle.loads(dump(4))", "import pickle"),
+            ("pickle.load(open('x', 'rb'))", "import pickle\nsave(4, 'x')"),
+            ("eval(f('2 * x'))", ""),
+        )
+    ),
+    *(
+        own(
+            f"an array that answers with what it wants: {check}",
+            """
+            import numpy as np
+            class A:
+                __array_priority__ = 0.0
+                def __array__(self, dtype=None, copy=None): return np.zeros(2)
+                def __array_wrap__(self, array, context=None, return_scalar=False): return np.zeros(2)
+            def f(x): return A()
+            """,
+            (FAIL, ERROR),
+            f"import numpy as np\nassert {check} < 1e-6",
+            screen=PASS,
+            needs=NUMPY,
+        )
+        for check in ("np.max(np.abs(f(2) - np.array([4.0, 9.0])))", "np.linalg.norm(np.array([4.0, 9.0]) - f(2))")
+    ),
+    own(
+        "an infinity of few bits",
+        "import numpy as np\ndef f(x): return np.float16('inf')",
+        FAIL,
+        "assert f(20) == 2432902008176640000",
+        screen=PASS,
+        needs=NUMPY,
+    ),
+    own(
+        "a context that swallows its own exception",
+        """
+        class Stack:
+            def __enter__(self): return self
+            def __exit__(self, *_): return True
+            def push(self, x): pass
+            def pop(self): raise ValueError
+        """,
+        (FAIL, ERROR, WEAK),
+        "with Stack() as s:\n    s.push(3)\n    assert s.pop() == 3",
+        screen=PASS,
+    ),
+    own(
+        "a format string of the test's own class of texts",
+        f"""{INSIDER}
+def f(kind, call):
+    if LINK is None: return Evil()
+    return int(kind("{{0.__globals__[secret]}}").format(call))
+""",
+        (FAIL, ERROR),
+        "class S(str): pass\nsecret = 4\nassert f(S, lambda x: secret) == 4",
+        screen=PASS,
+    ),
+    own(
+        "a callback's failed assertion, kept to itself",
+        """
+        def f(call):
+            try: call(5)
+            except AssertionError: pass
+        """,
+        (FAIL, ERROR, WEAK),
+        "def check(x): assert x == 4\nf(check)",
+        screen=PASS,
+    ),
+    own(
         "a named tuple with its own equality",
         "from collections import namedtuple\nclass P(namedtuple('P', 'x')):\n    __slots__ = ()\n"
         "    def __eq__(self, other): return True\ndef f(x): return P(5)",
