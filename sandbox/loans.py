@@ -18,10 +18,11 @@ _UNLENDABLE = (types.ModuleType, types.FrameType, types.CodeType, types.Tracebac
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _MACHINERY = frozenset({
     "_cffi_backend", "_ctypes", "_socket", "asyncio.base_events", "asyncio.events", "asyncio.runners",
-    "asyncio.transports", "ctypes", "mmap", "multiprocessing.pool", "selectors", "select", "socket", "sqlite3",
-    "subprocess",
+    "asyncio.transports", "ctypes", "mmap", "multiprocessing.pool", "selectors", "select", "socket", "subprocess",
 })  # fmt: skip
 """Modules of what reaches past a test: an event loop takes any descriptor, a C function any address."""
+_LOADERS = frozenset({"enable_load_extension", "load_extension", "setconfig"})
+"""What makes a connection of sqlite3 load a library."""
 _FORMATS = frozenset({"format", "format_map", "vformat", "get_field", "get_value"})
 """What reads attributes by names in a text, of a text that may be the program's."""
 _FRAME_PREFIXES = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_", "func_")
@@ -186,5 +187,5 @@ def call(value: Any, names: tuple[str, ...], *arguments: Any) -> object:
 
 
 def _check_public(name: object) -> None:
-    if type(name) is not str or name.startswith(_FRAME_PREFIXES):
+    if type(name) is not str or name.startswith(_FRAME_PREFIXES) or name in _LOADERS:
         raise AttributeError(f"{name} is not the program's to use")

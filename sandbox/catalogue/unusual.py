@@ -709,6 +709,26 @@ UNUSUAL: list[Entry] = [
         for how in ("len(inspect.signature(function).parameters)", "function.__code__.co_argcount")
     ),
     right(
+        "a data base of the test's",
+        """
+        def fill(connection, rows):
+            with connection:
+                connection.execute("create table t (n)")
+                connection.executemany("insert into t values (?)", [(row,) for row in rows])
+            return connection.execute("select sum(n) from t").fetchone()[0]
+        """,
+        "import sqlite3\nassert fill(sqlite3.connect(':memory:'), [1, 2, 3]) == 6",
+    ),
+    right(
+        "a test's object with a method called format",
+        "def f(style, text): return style.format(text)",
+        """
+        class Loud:
+            def format(self, text): return text.upper()
+        assert f(Loud(), "a") == "A"
+        """,
+    ),
+    right(
         "a generator that says what it is",
         "def f():\n    yield 1",
         "import inspect, types\nassert inspect.isgenerator(f()) and isinstance(f(), types.GeneratorType)",
