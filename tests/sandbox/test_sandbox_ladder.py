@@ -65,6 +65,7 @@ NOT_WITHOUT_FILES = {
     "must-pass: copying files": FILES,
     "write: the library's mode through a descriptor": FILES,
     "write: 200 MB in one file": FILES,
+    "must-pass: a data base of the test's": "only what the zygote has loaded can be imported, and few need sqlite3",
     "must-pass: numpy": "only what the zygote has loaded can be imported, and numpy would weigh on each fork",
     "read: modules of the coordinator": "subprocess is loaded, for asyncio needs it; the zygote has no secret in it",
 }
