@@ -28,11 +28,15 @@ MAX_ROUNDS = 10
 MAX_SOURCE = 4 << 20
 PASSED = (Status.PASS, Status.PASS_WEAK)
 _REPORTED = frozenset({Status.PASS, Status.PASS_WEAK, Status.FAIL, Status.ERROR, Status.MEMORY})
+_RUNNERS = (
+    "eval", "exec", "compile", "__import__", "importlib", "runpy", "sys.path", "discover", "doctest",
+    "pickle", "marshal", "shelve", "dill", "joblib",
+)  # fmt: skip
+"""What may run text or bytes as code, or import files; of these words most tests have none, and it is quick to see."""
 _RUNS_DATA = re.compile(
-    r"(?<![.\w])(?:(?:eval|exec|__import__|pickle|marshal|shelve|dill|cloudpickle|joblib|runpy|importlib|doctest)\b"
+    r"(?<![.\w])(?:(?:eval|exec|__import__|importlib|runpy|doctest|pickle|cloudpickle|marshal|shelve|dill|joblib)\b"
     r"|compile\s*\()|\bsys\.path\b|\b(?:allow_pickle|read_pickle|discover)\b"
 ).search
-"""Whether a test may run text or bytes as code, or import files."""
 _DETAIL_LENGTH = 500
 _PASS = TestResult(Status.PASS)
 _SIGNALS = frozenset(signal.Signals)  # real-time signals, which a program can send itself, are not among them
@@ -89,9 +93,13 @@ async def judge(job: Job, bench: Bench, code: Compiled | None = None) -> Verdict
 
 def _believed(job: Job, results: list[TestResult]) -> list[TestResult]:
     """The results, no better than weak where a test runs what the program gives it as code: it then judges them all."""
-    if not any(map(_RUNS_DATA, job.tests)):
+    if not any(map(_runs_data, job.tests)):
         return results
     return [replace(result, status=Status.PASS_WEAK) if result.status is Status.PASS else result for result in results]
+
+
+def _runs_data(test: str) -> bool:
+    return any(word in test for word in _RUNNERS) and _RUNS_DATA(test) is not None
 
 
 def conclude(results: Sequence[TestResult], usage: Usage | None = None, part: str = "test") -> Verdict:

@@ -69,6 +69,29 @@ async def test_one_weak():
     assert (verdict.status, verdict.passed) == (Status.PASS_WEAK, True)
 
 
+@pytest.mark.parametrize(
+    ("test", "runs"),
+    [
+        ("assert eval(f(2)) == 4", True),
+        ("exec( compile (f(1), '', 'exec'))", True),
+        ("assert list(map(eval, f(2))) == [4]", True),
+        ("from pickle import loads", True),
+        ("import cloudpickle", True),
+        ("numpy.load('x', allow_pickle=True)", True),
+        ("sys.path.append('.')", True),
+        ("assert calculator.eval('1') == 1", False),
+        ("assert evaluate(2) == 4", False),
+        ("assert ast.literal_eval(f(1)) == 1", False),
+        ("assert re.compile(f(1)).match('a')", False),
+    ],
+)
+async def test_running_data_as_code_makes_all_weak(test, runs):
+    """Where a test may run what the program gives it, no test of the job passes better than weakly."""
+    job = Job("", (test, "b", "c"), tier=SPLIT)
+    weak = "pass-weak" if runs else "pass"
+    assert statuses(await judge(job, Bench(played(PASSED, PASSED, FAILED)))) == [weak, weak, "fail"]
+
+
 async def test_first_failure_names_the_verdict():
     """The verdict is that of the first test that did not pass, and says which."""
     verdict = await judge(split_job("abc"), Bench(played(PASSED, FAILED, RAISED)))
