@@ -14,7 +14,6 @@ from sandbox.wire import Node, ProtocolError
 _KINDS = "biufcSU"
 _DTYPE = re.compile(rf"([<>|])([{_KINDS}])(\d{{1,9}})").fullmatch
 _NARROW = {"f2": "f8", "f4": "f8", "c8": "c16"}
-"""Numbers in which a plain number beside them is infinite where it is large: an infinity would equal all of those."""
 _LARGEST = {"b": 1, "U": 0x10FFFF}  # what an item of these kinds may hold at most; numpy believes its bytes
 
 
@@ -46,11 +45,20 @@ def read(node: list[Any]) -> object:
     if shape is None and int(width) == 0:
         return numpy.str_() if kind == "U" else numpy.bytes_()
     flat = numpy.frombuffer(data.encode("latin-1"), dtype)
-    if dtype[1:] in _NARROW and not numpy.isfinite(flat).all():
-        flat = flat.astype(_NARROW[dtype[1:]])
     limit = _LARGEST.get(kind)
     if limit is not None and flat.size and flat.view("u1" if kind == "b" else f"{order}u4").max() > limit:
         raise ProtocolError("not the items of an array")
     if shape is not None and type(shape) is not list:
         raise ProtocolError("not a shape")
     return flat.reshape(1)[0] if shape is None else flat.reshape(shape).copy()
+
+
+def wide(value: Any) -> object:
+    """The array or scalar, in a wider type where it holds an infinity of few bits.
+
+    numpy takes a plain number beside few bits as one of those: a large one is infinite then, and equals that infinity.
+    """
+    import numpy
+
+    kind = _NARROW.get(value.dtype.str[1:])
+    return value if kind is None or not numpy.isinf(value).any() else value.astype(kind)

@@ -30,6 +30,8 @@ _LIBRARY = frozenset({
 _QUIET = frozenset({"asyncio.exceptions", "concurrent.futures._base", "unittest.case"})
 """Whose exceptions do not, and do not come home either: by cancelling or skipping a test, a program would have it pass.
 """
+_NEVER_SET = ("_", "name_from")
+"""How attributes begin that stay out: Python 3.12 imports the `name` of an ImportError with a name_from to print it."""
 _LINE, _TEXT, _HOME = "_sandbox_line", "_sandbox_text", "_sandbox_home"
 
 BUILTIN: dict[str, type[BaseException]] = {
@@ -59,7 +61,7 @@ def read_failure(node: Any, codec: Codec, objects: Objects) -> BaseException:
         values = [codec.decode(argument) for argument in arguments]
         error = _build(read_class(kind, objects), values, str(text)[:TEXT_LENGTH])
         for name, value in attributes[:_ATTRIBUTES]:
-            if type(name) is str and name.isidentifier() and not name.startswith(("_", "name_from")):
+            if type(name) is str and name.isidentifier() and not name.startswith(_NEVER_SET):
                 setattr(error, name, objects.member(codec.decode(value)))
         setattr(error, _LINE, line if type(line) is int else None)
     except MALFORMED as problem:

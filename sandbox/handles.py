@@ -20,6 +20,7 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, cast
 
+import sandbox.arrays as arrays
 from sandbox.codec import BASES
 from sandbox.proxies import ARITHMETIC, CONTAINER, NUMERIC, ORDERING, proxy_class
 from sandbox.table import BASED, COROUTINE, GENERATOR, Table
@@ -189,7 +190,7 @@ class Handles(Table):
         value = super().take(node)
         if covers_assertions(value):
             self.asker.weak = True
-        return value
+        return arrays.wide(value) if node[0] == "array" else value
 
     def lend_special(self, value: Any) -> Node:
         from sandbox.loans import lendable, library_name

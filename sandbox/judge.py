@@ -29,13 +29,15 @@ MAX_SOURCE = 4 << 20
 PASSED = (Status.PASS, Status.PASS_WEAK)
 _REPORTED = frozenset({Status.PASS, Status.PASS_WEAK, Status.FAIL, Status.ERROR, Status.MEMORY})
 _RUNNERS = (
-    "eval", "exec", "compile", "__import__", "importlib", "runpy", "sys.path", "discover", "doctest",
-    "pickle", "marshal", "shelve", "dill", "joblib",
+    "eval", "exec", "__import__", "importlib", "runpy", "doctest",
+    "pickle", "cloudpickle", "marshal", "shelve", "dill", "joblib",
 )  # fmt: skip
-"""What may run text or bytes as code, or import files; of these words most tests have none, and it is quick to see."""
+"""What runs text or bytes as code, or imports files, by its own name."""
+_WORDS = (*_RUNNERS, "compile", "sys.path", "discover")
+"""Most tests have none of these, which is seen sooner than that the pattern does not match."""
 _RUNS_DATA = re.compile(
-    r"(?<![.\w])(?:(?:eval|exec|__import__|importlib|runpy|doctest|pickle|cloudpickle|marshal|shelve|dill|joblib)\b"
-    r"|compile\s*\()|\bsys\.path\b|\b(?:allow_pickle|read_pickle|discover)\b"
+    rf"(?<![.\w])(?:(?:{'|'.join(_RUNNERS)})\b|compile\s*\()"
+    r"|\bsys\.path\b|\b(?:allow_pickle|read_pickle|discover)\b"
 ).search
 _DETAIL_LENGTH = 500
 _PASS = TestResult(Status.PASS)
@@ -99,7 +101,7 @@ def _believed(job: Job, results: list[TestResult]) -> list[TestResult]:
 
 
 def _runs_data(test: str) -> bool:
-    return any(word in test for word in _RUNNERS) and _RUNS_DATA(test) is not None
+    return any(word in test for word in _WORDS) and _RUNS_DATA(test) is not None
 
 
 def conclude(results: Sequence[TestResult], usage: Usage | None = None, part: str = "test") -> Verdict:

@@ -57,6 +57,36 @@ def insider(name: str, attack: str, split: Truth, test: str | tuple[str, ...] = 
     return own(name, source, split, test, screen=PASS, **more)  # type: ignore[arg-type]  # those of `own`
 
 
+def unsteady(name: str, kind: str, value: str, looks: str, split: Truth, test: str) -> Entry:
+    """f returns `value` as an instance of a subclass of `kind`, whose plain value is the next of `looks` each time."""
+    source = f"""{INSIDER}
+VALUES = {looks}
+class Value({kind}):
+    __lt__ = __gt__ = lambda self, other: True
+if LINK is not None: serve("base", lambda value: VALUES.pop(0))
+def f(x): return Value({value})
+"""
+    return own(name, source, split, test, screen=PASS)
+
+
+def unsteady_global(name: str, seconds: float) -> Entry:
+    """A global that is another number at each look, which takes so long."""
+    source = f"""{INSIDER}
+import time
+VALUES = [10 ** 9, -10 ** 9]
+def look(program, name):
+    time.sleep({seconds})
+    return VALUES.pop(0)
+if LINK is not None: serve("global", look)
+n = 0
+if LINK is None:
+    class Number(int):
+        __lt__ = __gt__ = lambda self, other: True
+    n = Number(0)
+"""
+    return own(name, source, FAIL, "assert n > 3 and n < 5", screen=PASS)
+
+
 def answer(name: str, node: str, split: Truth = ERROR, test: str = PLAIN, **more: object) -> Entry:
     """The bytes or the node given as the answer to the call of f."""
     return insider(name, f"say(raw({node}))\nos._exit(0)", split, test, **more)
@@ -227,34 +257,8 @@ LINK = [
 ]
 
 HANDLES = [
-    own(
-        "a number that changes its value",
-        f"""{INSIDER}
-VALUES = [10 ** 9, -10 ** 9]
-class Number(int):
-    __lt__ = __gt__ = lambda self, other: True
-if LINK is not None: serve("base", lambda value: VALUES.pop(0))
-def f(x): return Number(5)
-""",
-        FAIL,
-        "assert 3 < f(2) < 5",
-        screen=PASS,
-    ),
-    own(
-        "a global that changes its value",
-        f"""{INSIDER}
-VALUES = [10 ** 9, -10 ** 9]
-if LINK is not None: serve("global", lambda program, name: VALUES.pop(0))
-n = 0
-if LINK is None:
-    class Number(int):
-        __lt__ = __gt__ = lambda self, other: True
-    n = Number(0)
-""",
-        FAIL,
-        "assert n > 3 and n < 5",
-        screen=PASS,
-    ),
+    unsteady("a number that changes its value", "int", "5", "[10 ** 9, -10 ** 9]", FAIL, "assert 3 < f(2) < 5"),
+    unsteady_global("a global that changes its value", seconds=0),
     own(
         "a claim by a name that changes",
         f"""{INSIDER}
@@ -486,52 +490,23 @@ else:
             "sum((a - b) ** 2 for a, b in zip([f(1), f(2)], [3.5, 4.5])) < 1e-9",
         )
     ),
-    own(
+    unsteady(
         "a number whose plain value is a fraction",
-        f"""{INSIDER}
-from fractions import Fraction
-VALUES = [Fraction(10 ** 9), Fraction(-10 ** 9)]
-class Number(int):
-    __lt__ = __gt__ = lambda self, other: True
-if LINK is not None: serve("base", lambda value: VALUES.pop(0))
-def f(x): return Number(5)
-""",
+        "int",
+        "5",
+        "list(map(__import__('fractions').Fraction, [10 ** 9, -10 ** 9]))",
         (FAIL, ERROR),
         "assert 3 < f(2) < 5",
-        screen=PASS,
     ),
-    own(
+    unsteady(
         "a tuple that changes its value",
-        f"""{INSIDER}
-VALUES = [(10 ** 9,), (-10 ** 9,)]
-class Tuple(tuple):
-    __lt__ = __gt__ = lambda self, other: True
-if LINK is not None: serve("base", lambda value: VALUES.pop(0))
-def f(x): return Tuple((5,))
-""",
+        "tuple",
+        "(5,)",
+        "[(10 ** 9,), (-10 ** 9,)]",
         (FAIL, ERROR),
         "assert (3,) < f(2) < (5,)",
-        screen=PASS,
     ),
-    own(
-        "a global that takes its time and changes its value",
-        f"""{INSIDER}
-import time
-VALUES = [10 ** 9, -10 ** 9]
-def slowly(program, name):
-    time.sleep(0.03)
-    return VALUES.pop(0)
-if LINK is not None: serve("global", slowly)
-n = 0
-if LINK is None:
-    class Number(int):
-        __lt__ = __gt__ = lambda self, other: True
-    n = Number(0)
-""",
-        FAIL,
-        "assert n > 3 and n < 5",
-        screen=PASS,
-    ),
+    unsteady_global("a global that takes its time and changes its value", seconds=0.03),
     own(
         "the test's own event loop",
         f"""{INSIDER}
